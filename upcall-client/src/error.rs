@@ -1,0 +1,61 @@
+//! What can go wrong.
+
+use std::io;
+use std::time::Duration;
+
+use thiserror::Error;
+use upcall_common::wire::{Code, DecodeError, EncodeError};
+
+use crate::Address;
+
+/// Why a connection or a request failed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Error {
+    #[error("cannot connect to {address}: {source}; is the daemon running?")]
+    Connect { address: Address, source: io::Error },
+    #[error("the daemon refused: {message} ({code}: {})", code.meaning())]
+    Refused { code: Code, message: String },
+    #[error("the daemon broke the protocol: {0}")]
+    Protocol(String),
+    #[error("the connection failed: {0}")]
+    Io(#[from] io::Error),
+    #[error("the daemon closed the connection")]
+    Closed,
+    #[error("not connected to the daemon: wait for the next `Reconnected`")]
+    Disconnected,
+    #[error("the daemon did not answer within {0:?}")]
+    TimedOut(Duration),
+    #[error("the answer is stuck behind upcalls that nobody reads: read `Upcalls` at the same time")]
+    NotReading,
+    #[error("cannot send the request: {0}")]
+    Request(#[from] EncodeError),
+    #[error("the client has stopped: connect anew")]
+    Stopped,
+}
+
+impl From<DecodeError> for Error {
+    fn from(error: DecodeError) -> Self {
+        Self::Protocol(error.to_string())
+    }
+}
+
+impl Error {
+    /// The frame was well-formed, but not what the daemon may send now.
+    pub(crate) fn unexpected(what: &str) -> Self {
+        Self::Protocol(what.to_owned())
+    }
+}
+
+/// Why one item of a request failed; the others are not affected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("{code}: {}", code.meaning())]
+pub struct ItemError {
+    pub code: Code,
+}
+
+impl ItemError {
+    pub(crate) fn check(code: Code) -> Result<(), Self> {
+        if code.is_ok() { Ok(()) } else { Err(Self { code }) }
+    }
+}

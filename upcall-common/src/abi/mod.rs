@@ -1,0 +1,124 @@
+//! Records in memory shared by the BPF programs and the daemon. All are `#[repr(C)]`, without padding, and
+//! valid for every bit pattern, so either side may read what the other wrote.
+
+mod event;
+mod offsets;
+mod slot;
+mod word;
+
+pub use event::{EVENT_PATH, Event, Hook, Op, PATH_PIECE};
+pub use offsets::{ABSENT, Offsets, UNSET};
+pub use slot::{Attrs, Key, Slot};
+pub use word::{Originator, Word};
+
+/// Names of the maps in the BPF object.
+pub mod maps {
+    /// Array of [`super::Slot`], mmapped by the daemon.
+    pub const SLOTS: &str = "SLOTS";
+    /// Hash from [`super::Key`] to a slot's index.
+    pub const WATCHED: &str = "WATCHED";
+    /// Ring of slot indices (`u32`): each dirty slot once.
+    pub const DIRTY: &str = "DIRTY";
+    /// Ring of [`super::Event`], lossy, for `upcall debug`.
+    pub const EVENTS: &str = "EVENTS";
+    /// One [`super::Control`], mmapped by the daemon.
+    pub const CONTROL: &str = "CONTROL";
+    /// Per-CPU counters, indexed by [`super::Counter`].
+    pub const COUNTERS: &str = "COUNTERS";
+    /// One [`super::Probe`], where the identity programs answer.
+    pub const PROBE: &str = "PROBE";
+    /// Array of [`super::Syscall`] by system call number: how `timestamp` names a change.
+    pub const SYSCALLS: &str = "SYSCALLS";
+}
+
+/// In the dirty ring: not a slot, but a hint that the `scan` flag was raised.
+pub const SCAN: u32 = u32::MAX;
+
+/// Entries of the table that names system calls.
+pub const SYSCALLS: u32 = 512;
+
+/// Switches and flags that both sides write.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Control {
+    /// Set to 1 by a BPF program that found the dirty ring full; swapped to 0 by the daemon before it scans.
+    pub scan: u64,
+    /// Non-zero while somebody looks at the event ring.
+    pub events_on: u64,
+}
+
+/// Index into the per-CPU counters.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counter {
+    /// Changes of watched inodes.
+    Marked,
+    /// Marks that found the slot dirty already.
+    Coalesced,
+    /// Dirty slots that the ring had no room for.
+    RingFull,
+    /// Events that the event ring had no room for.
+    EventsLost,
+    /// Events written.
+    Events,
+}
+
+/// Number of [`Counter`]s.
+pub const COUNTERS: u32 = 5;
+
+/// What the identity programs say of an inode.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Probe {
+    pub key: Key,
+    pub attrs: Attrs,
+    /// Kernel address of the inode; 0 where there was none.
+    pub inode: u64,
+    pub generation: u32,
+    /// A combination of the `BUSY_*` bits.
+    pub busy: u32,
+    /// How often the inode is open for writing (negative: writing is denied).
+    pub writecount: i32,
+    pub pad: u32,
+}
+
+impl Probe {
+    /// From the record as little-endian machines lay it out.
+    pub const fn from_words(words: [u64; 11]) -> Self {
+        let [ino, dev, a, b, c, d, e, f, inode, generation_busy, writecount] = words;
+        Self {
+            key: Key::from_words([ino, dev]),
+            attrs: Attrs::from_words([a, b, c, d, e, f]),
+            inode,
+            generation: generation_busy as u32,
+            busy: (generation_busy >> 32) as u32,
+            writecount: writecount as u32 as i32,
+            pad: 0,
+        }
+    }
+}
+
+/// `i_rwsem` is held by a writer: a change is under way.
+pub const BUSY_WRITER: u32 = 1;
+/// Direct I/O is in flight.
+pub const BUSY_DIO: u32 = 2;
+/// `i_rwsem` is held shared: by readers, or by a direct write that has not begun yet.
+pub const BUSY_SHARED: u32 = 4;
+
+/// What a system call of some number changes, as `timestamp` sees it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Syscall {
+    /// Change bits for an inode that is not a directory; 0: unknown, so anything.
+    pub file: u32,
+    /// Change bits for a directory; 0: unknown, so anything.
+    pub dir: u32,
+    /// An [`Op`].
+    pub op: u32,
+}
+
+const _: () = {
+    assert!(size_of::<Control>() == 16);
+    assert!(size_of::<Probe>() == 88);
+    assert!(size_of::<Syscall>() == 12);
+};

@@ -1,0 +1,124 @@
+//! UPCALL: what the daemon sends unasked.
+
+use bytes::{Buf, BufMut, BytesMut};
+
+use super::error::Malformed;
+use super::fields::{bytes16, count, patch, put_count};
+use super::frame::{finish_frame, start_frame};
+use super::{Attrs, FrameType, HEADER_LEN, MAX_UPCALLS};
+
+const ATTRS: u16 = 1;
+const ENDED: u16 = 2;
+
+/// Bytes of an item without attributes, its length field included.
+const MIN_LEN: usize = 32;
+
+/// One interest with something to tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UpcallItem {
+    /// Change bits since the last upcall of this interest.
+    pub mask: u32,
+    pub cookie: u64,
+    pub interest: u64,
+    /// Covers every change up to this version.
+    pub version: u64,
+    pub attrs: Option<Attrs>,
+    /// This is the interest's last upcall.
+    pub ended: bool,
+}
+
+impl UpcallItem {
+    fn put(&self, out: &mut BytesMut) {
+        let (len, attrs_flag) = match self.attrs {
+            Some(_) => (MIN_LEN - 2 + Attrs::LEN, ATTRS),
+            None => (MIN_LEN - 2, 0),
+        };
+        out.put_u16_le(len as u16);
+        out.put_u16_le(attrs_flag | if self.ended { ENDED } else { 0 });
+        out.put_u32_le(self.mask);
+        out.put_u64_le(self.cookie);
+        out.put_u64_le(self.interest);
+        out.put_u64_le(self.version);
+        if let Some(attrs) = &self.attrs {
+            attrs.put(out);
+        }
+    }
+
+    fn get(body: &mut &[u8]) -> Result<Self, Malformed> {
+        let mut item = bytes16(body)?;
+        let flags = item.try_get_u16_le()?;
+        Ok(Self {
+            mask: item.try_get_u32_le()?,
+            cookie: item.try_get_u64_le()?,
+            interest: item.try_get_u64_le()?,
+            version: item.try_get_u64_le()?,
+            attrs: if flags & ATTRS != 0 { Some(Attrs::get(&mut item)?) } else { None },
+            ended: flags & ENDED != 0,
+        })
+    }
+}
+
+pub(super) fn put_upcalls(out: &mut BytesMut, items: &[UpcallItem]) {
+    put_count(out, items.len());
+    items.iter().for_each(|item| item.put(out));
+}
+
+pub(super) fn get_upcalls(body: &mut &[u8]) -> Result<Vec<UpcallItem>, Malformed> {
+    let count = count(body, MIN_LEN)?;
+    (0..count).map(|_| UpcallItem::get(body)).collect()
+}
+
+/// An UPCALL frame under construction at the end of a buffer. It becomes a frame when it is finished or
+/// dropped; without an item the buffer stays as it was.
+#[derive(Debug)]
+pub struct UpcallBatch<'a> {
+    out: &'a mut BytesMut,
+    start: usize,
+    count: u32,
+}
+
+impl<'a> UpcallBatch<'a> {
+    pub fn begin(out: &'a mut BytesMut) -> Self {
+        let start = start_frame(out, FrameType::Upcall.into(), 0);
+        out.put_u32_le(0);
+        Self { out, start, count: 0 }
+    }
+
+    /// Appends an item. False: the batch is full, the item was not taken.
+    #[must_use]
+    pub fn push(&mut self, item: &UpcallItem) -> bool {
+        if self.is_full() {
+            return false;
+        }
+        item.put(self.out);
+        self.count += 1;
+        true
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.count >= MAX_UPCALLS
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Ends the frame and tells how many items it has.
+    pub fn finish(self) -> u32 {
+        self.count
+    }
+}
+
+impl Drop for UpcallBatch<'_> {
+    fn drop(&mut self) {
+        if self.count == 0 {
+            self.out.truncate(self.start);
+            return;
+        }
+        patch(self.out, self.start + HEADER_LEN, self.count.to_le_bytes());
+        let finished = finish_frame(self.out, self.start);
+        debug_assert!(finished.is_ok(), "a full batch fits a frame");
+    }
+}
+
+const _: () = assert!(4 + MAX_UPCALLS as usize * (MIN_LEN + Attrs::LEN) <= super::MAX_BODY as usize);

@@ -1,0 +1,94 @@
+//! Events for `upcall debug`: lossy, off unless somebody looks.
+
+use aya_ebpf::helpers::{
+    bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_uid_gid, bpf_ktime_get_ns,
+    generated::bpf_probe_read_kernel_str,
+};
+use upcall_common::abi::{Counter, EVENT_PATH, Event, Key, PATH_PIECE};
+
+use crate::{
+    kernel::{self, offset},
+    maps::{EVENTS, control, count},
+    mark::Change,
+};
+
+/// Directories above the changed inode that an event can name.
+const MAX_DEPTH: u32 = 24;
+
+/// Writes an event if somebody looks. `dentry` may be 0: then one is taken from the inode.
+#[inline(always)]
+pub fn tell(key: Key, inode: u64, dentry: u64, what: Change) {
+    let Some(control) = control() else { return };
+    // SAFETY: the map returned it.
+    if unsafe { (&raw const (*control).events_on).read_volatile() } == 0 {
+        return;
+    }
+    write(key, inode, dentry, what);
+}
+
+#[inline(never)]
+fn write(key: Key, inode: u64, dentry: u64, what: Change) {
+    let Some(mut entry) = EVENTS.reserve::<Event>(0) else {
+        count(Counter::EventsLost);
+        return;
+    };
+    let event = entry.as_mut_ptr();
+    let (pid_tgid, uid_gid) = (bpf_get_current_pid_tgid(), bpf_get_current_uid_gid());
+    // SAFETY: `event` points to the reserved record; every field is written before it is submitted, but for
+    // the part of `path` beyond `path_len`, which the daemon does not read.
+    unsafe {
+        (&raw mut (*event).time).write(bpf_ktime_get_ns());
+        (&raw mut (*event).ino).write(key.ino);
+        (&raw mut (*event).amount).write(what.amount);
+        (&raw mut (*event).dev).write(key.dev);
+        (&raw mut (*event).tgid).write((pid_tgid >> 32) as u32);
+        (&raw mut (*event).tid).write(pid_tgid as u32);
+        (&raw mut (*event).uid).write(uid_gid as u32);
+        (&raw mut (*event).changes).write(what.changes);
+        (&raw mut (*event).op).write(what.op as u16);
+        (&raw mut (*event).hook).write(what.hook as u16);
+        (&raw mut (*event).comm).write(bpf_get_current_comm().unwrap_or_default());
+        let dentry = if dentry == 0 { alias(inode) } else { dentry };
+        let (len, whole) = path(&raw mut (*event).path, dentry);
+        (&raw mut (*event).path_len).write(len);
+        (&raw mut (*event).path_whole).write(whole as u32);
+    }
+    count(Counter::Events);
+    entry.submit(0);
+}
+
+/// One dentry of an inode that came without.
+#[inline(always)]
+fn alias(inode: u64) -> u64 {
+    match kernel::probe::<u64>(inode, offset!(inode_aliases)) {
+        0 => 0,
+        node => node - u64::from(offset!(dentry_alias)),
+    }
+}
+
+/// Names from `dentry` upwards; how many bytes, and whether they reach the filesystem's root.
+#[inline(always)]
+unsafe fn path(out: *mut [u8; EVENT_PATH], mut dentry: u64) -> (u32, bool) {
+    const ROOM: usize = EVENT_PATH - PATH_PIECE;
+    let mut used: usize = 0;
+    for _ in 0..MAX_DEPTH {
+        let parent: u64 = kernel::probe(dentry, offset!(dentry_parent));
+        if dentry == 0 || parent == dentry {
+            return (used as u32, dentry != 0);
+        }
+        if used > ROOM {
+            break;
+        }
+        let name: u64 = kernel::probe(dentry, offset!(dentry_name));
+        // SAFETY: `used` was checked to leave room for a whole piece.
+        let got = unsafe {
+            bpf_probe_read_kernel_str(out.byte_add(used).cast(), PATH_PIECE as u32, name as *const _)
+        };
+        if got <= 0 || got > PATH_PIECE as i64 {
+            break;
+        }
+        used += got as usize;
+        dentry = parent;
+    }
+    (used as u32, false)
+}

@@ -1,0 +1,138 @@
+//! Readers of kernel structures. Offsets come from the running kernel's BTF: the loader sets [`OFFSETS`], the
+//! verifier sees constants.
+//!
+//! Two ways to read: [`load`] through a pointer whose type the verifier knows (a fault reads 0), and
+//! [`probe`] through an address that is only a number.
+
+use core::ffi::c_void;
+
+use aya_ebpf::helpers::{bpf_get_current_task_btf, bpf_probe_read_kernel};
+use upcall_common::abi::{Attrs, BUSY_DIO, BUSY_SHARED, BUSY_WRITER, Key, Offsets, Originator};
+
+#[unsafe(no_mangle)]
+static OFFSETS: Offsets = Offsets::UNSET;
+
+/// The offset of one field.
+macro_rules! offset {
+    ($field:ident) => {
+        // SAFETY: a plain read of a global; volatile, since its initial value means nothing.
+        unsafe { core::ptr::read_volatile(&raw const $crate::kernel::offsets().$field) }
+    };
+}
+pub(crate) use offset;
+
+#[inline(always)]
+pub const fn offsets() -> &'static Offsets {
+    &OFFSETS
+}
+
+pub type Ptr = *const c_void;
+
+/// A field behind a typed pointer.
+#[inline(always)]
+pub fn load<T>(base: Ptr, offset: u32) -> T {
+    // SAFETY: the verifier checks the access against the type of `base`.
+    unsafe { core::ptr::read_volatile(base.byte_add(offset as usize).cast()) }
+}
+
+/// A field behind an address; 0 where it cannot be read.
+#[inline(always)]
+pub fn probe<T: Copy + Default>(base: u64, offset: u32) -> T {
+    let at = base.wrapping_add(offset as u64) as *const T;
+    // SAFETY: the helper survives any address.
+    unsafe { bpf_probe_read_kernel(at) }.unwrap_or_default()
+}
+
+/// A field of the structure that field `base` of `ptr` points to.
+#[inline(always)]
+pub fn follow(ptr: Ptr, offset: u32) -> Ptr {
+    load(ptr, offset)
+}
+
+#[inline(always)]
+pub fn key(inode: Ptr) -> Key {
+    let sb = follow(inode, offset!(inode_sb));
+    Key::new(load(sb, offset!(sb_dev)), load(inode, offset!(inode_ino)))
+}
+
+#[inline(always)]
+pub fn probe_key(inode: u64) -> Key {
+    let sb: u64 = probe(inode, offset!(inode_sb));
+    Key::new(probe(sb, offset!(sb_dev)), probe(inode, offset!(inode_ino)))
+}
+
+#[inline(always)]
+pub fn generation(inode: u64) -> u32 {
+    probe(inode, offset!(inode_generation))
+}
+
+/// The nanoseconds of ctime carry a flag in the top bit on multigrain filesystems.
+const NSEC_MASK: u32 = 0x7fff_ffff;
+
+#[inline(always)]
+pub fn attrs(inode: u64) -> Attrs {
+    Attrs {
+        size: probe(inode, offset!(inode_size)),
+        mtime_sec: probe(inode, offset!(inode_mtime_sec)),
+        ctime_sec: probe(inode, offset!(inode_ctime_sec)),
+        mtime_nsec: probe(inode, offset!(inode_mtime_nsec)),
+        ctime_nsec: probe::<u32>(inode, offset!(inode_ctime_nsec)) & NSEC_MASK,
+        mode: probe::<u16>(inode, offset!(inode_mode)) as u32,
+        uid: probe(inode, offset!(inode_uid)),
+        gid: probe(inode, offset!(inode_gid)),
+        nlink: probe(inode, offset!(inode_nlink)),
+    }
+}
+
+const S_IFMT: u16 = 0o170_000;
+const S_IFDIR: u16 = 0o040_000;
+
+#[inline(always)]
+pub fn is_dir(inode: Ptr) -> bool {
+    load::<u16>(inode, offset!(inode_mode)) & S_IFMT == S_IFDIR
+}
+
+const RWSEM_WRITER: u64 = 1;
+const RWSEM_READERS: u64 = !0xff & !(1 << 63);
+
+/// What is under way on the inode: a combination of the `BUSY_*` bits.
+#[inline(always)]
+pub fn busy(inode: u64) -> u32 {
+    let rwsem: u64 = probe(inode, offset!(inode_rwsem_count));
+    let dio: u32 = probe(inode, offset!(inode_dio_count));
+    (if rwsem & RWSEM_WRITER != 0 { BUSY_WRITER } else { 0 })
+        | (if rwsem & RWSEM_READERS != 0 { BUSY_SHARED } else { 0 })
+        | (if dio != 0 { BUSY_DIO } else { 0 })
+}
+
+#[inline(always)]
+pub fn inode_of_file(file: Ptr) -> Ptr {
+    follow(file, offset!(file_inode))
+}
+
+#[inline(always)]
+pub fn inode_of_dentry(dentry: Ptr) -> Ptr {
+    follow(dentry, offset!(dentry_inode))
+}
+
+#[inline(always)]
+pub fn parent_of_dentry(dentry: Ptr) -> Ptr {
+    follow(dentry, offset!(dentry_parent))
+}
+
+#[inline(always)]
+pub fn current() -> Ptr {
+    // SAFETY: the helper takes nothing and returns the current task.
+    unsafe { bpf_get_current_task_btf() as Ptr }
+}
+
+const PF_KTHREAD: u32 = 0x0020_0000;
+
+/// The current process, unless a kernel thread works for somebody else.
+#[inline(always)]
+pub fn originator() -> Originator {
+    if load::<u32>(current(), offset!(task_flags)) & PF_KTHREAD != 0 {
+        return Originator::Unknown;
+    }
+    Originator::Process((aya_ebpf::helpers::bpf_get_current_pid_tgid() >> 32) as u32)
+}

@@ -1,0 +1,111 @@
+//! The one way from a hook to a client: find the slot of the changed inode, mark it, queue it once.
+
+use aya_ebpf::bindings::BPF_RB_FORCE_WAKEUP;
+use aya_log_ebpf::debug;
+use upcall_common::{
+    abi::{Counter, Hook, Key, Op, Originator, SCAN, Slot, Word},
+    change::OTHER,
+};
+
+use crate::{
+    atomic, event,
+    kernel::{self, Ptr},
+    maps::{DIRTY, SLOTS, WATCHED, control, count},
+};
+
+/// A change that a hook saw.
+#[derive(Clone, Copy)]
+pub struct Change {
+    pub changes: u32,
+    pub op: Op,
+    pub hook: Hook,
+    /// For the event: bytes, or setattr bits.
+    pub amount: u64,
+}
+
+/// `inode` has changed. `FINAL`: the change is complete, so attributes read now are the new ones.
+#[inline(always)]
+pub fn change<const FINAL: bool>(inode: Ptr, dentry: u64, what: Change) {
+    if inode.is_null() {
+        return;
+    }
+    let address = inode as u64;
+    target::<FINAL>(kernel::key(inode), address, None, dentry, what);
+}
+
+/// As [`change`], for an inode known by key and address; `generation` where it was noted earlier.
+#[inline(always)]
+pub fn target<const FINAL: bool>(key: Key, inode: u64, generation: Option<u32>, dentry: u64, what: Change) {
+    // SAFETY: the value is copied at once; the daemon only ever inserts and removes whole entries.
+    let index = unsafe { WATCHED.get(&key) }.copied();
+    if let Some(index) = index {
+        let generation = match generation {
+            Some(noted) => noted,
+            None => kernel::generation(inode),
+        };
+        mark::<FINAL>(index, inode, generation, what.changes);
+    }
+    event::tell(key, inode, dentry, what);
+}
+
+/// Kept out of line: one copy serves every hook.
+#[inline(never)]
+fn mark<const FINAL: bool>(index: u32, inode: u64, generation: u32, changes: u32) {
+    let Some(slot) = SLOTS.get_ptr_mut(index) else { return };
+    // SAFETY: the map returned `slot`; words that others write are only touched atomically or as hints.
+    unsafe {
+        // Another generation: a reused inode number. The daemon finds out which; here, say that anything may be.
+        let reused = (*slot).generation != generation;
+        let changes = if reused { changes | OTHER } else { changes };
+        if reused {
+            debug!(&(), "slot {}: generation {} is not the watched one", index, generation);
+        }
+        let word = match kernel::originator() {
+            Originator::Process(tgid) => Word::of_process(changes, tgid),
+            Originator::Unknown => Word::of_unknown(changes),
+        };
+        // The version rises before the bits show, so whoever takes the bits reads a version that covers them.
+        let version = atomic::add(&raw mut (*slot).version, 1) + 1;
+        (&raw mut (*slot).inode).write_volatile(inode);
+        if FINAL {
+            store_attrs(slot, inode, version);
+        }
+        count(Counter::Marked);
+        if atomic::or(&raw mut (*slot).pending, word.0) == 0 {
+            queue(index);
+        } else {
+            count(Counter::Coalesced);
+        }
+    }
+}
+
+/// Whoever finds the lock taken leaves the attributes to the holder; the versions then differ, which tells
+/// the daemon not to trust them.
+#[inline(always)]
+unsafe fn store_attrs(slot: *mut Slot, inode: u64, version: u64) {
+    // SAFETY: `slot` is a map value.
+    unsafe {
+        if atomic::try_lock(&raw mut (*slot).attrs_lock) {
+            (&raw mut (*slot).attrs).write_volatile(kernel::attrs(inode));
+            (&raw mut (*slot).attrs_version).write_volatile(version);
+            atomic::unlock(&raw mut (*slot).attrs_lock);
+        }
+    }
+}
+
+/// Puts a slot that has just become dirty into the ring. A full ring loses nothing: the slot stays dirty and
+/// the flag sends the daemon to look at all slots. The second attempt wakes it in case it emptied the ring
+/// between the first one and the flag.
+#[inline(always)]
+fn queue(index: u32) {
+    if DIRTY.output::<u32>(index, 0).is_ok() {
+        return;
+    }
+    count(Counter::RingFull);
+    debug!(&(), "dirty ring full at slot {}: scan", index);
+    if let Some(control) = control() {
+        // SAFETY: the map returned it; only this value is ever written here.
+        unsafe { (&raw mut (*control).scan).write_volatile(1) };
+        let _ = DIRTY.output::<u32>(SCAN, u64::from(BPF_RB_FORCE_WAKEUP));
+    }
+}

@@ -1,0 +1,77 @@
+//! Source `timestamp`: the tracepoints on which every filesystem updates an inode's ctime (Linux 6.13 on).
+//! They fire before the change is visible and say only that there is one; the daemon's trailing edge makes up
+//! for the first, the system call's number and a comparison of attributes for the second.
+
+use aya_ebpf::{helpers::generated::bpf_task_pt_regs, macros::btf_tracepoint, programs::BtfTracePointContext};
+use upcall_common::{
+    abi::{ABSENT, Hook, Op},
+    change::{ANY, DATA, ENTRIES, OTHER, SIZE, TIMES},
+};
+
+use crate::{
+    kernel::{self, Ptr, load, offset},
+    maps::SYSCALLS,
+    mark::{self, Change},
+};
+
+/// `void ctime_ns_xchg(struct inode *inode, u32 old, u32 new, u32 cur)`
+#[btf_tracepoint(function = "ctime_ns_xchg")]
+pub fn ctime_ns_xchg(ctx: BtfTracePointContext) -> i32 {
+    seen(ctx.arg(0), Hook::CtimeNsXchg)
+}
+
+/// `void ctime_xchg_skip(struct inode *inode, struct timespec64 *ctime)`
+#[btf_tracepoint(function = "ctime_xchg_skip")]
+pub fn ctime_xchg_skip(ctx: BtfTracePointContext) -> i32 {
+    seen(ctx.arg(0), Hook::CtimeXchgSkip)
+}
+
+/// `void inode_set_ctime_to_ts(struct inode *inode, struct timespec64 *ctime)`
+#[btf_tracepoint(function = "inode_set_ctime_to_ts")]
+pub fn inode_set_ctime_to_ts(ctx: BtfTracePointContext) -> i32 {
+    seen(ctx.arg(0), Hook::InodeSetCtimeToTs)
+}
+
+#[inline(always)]
+fn seen(inode: Ptr, hook: Hook) -> i32 {
+    let (changes, op) = classify(kernel::is_dir(inode));
+    mark::change::<false>(inode, 0, Change { changes, op, hook, amount: 0 });
+    0
+}
+
+const TS_COMPAT: u32 = 2;
+const PF_KTHREAD_OR_IO_WORKER: u32 = 0x0020_0010;
+
+/// What the current system call does to an inode. Anything, where that cannot be told for certain.
+#[inline(always)]
+fn classify(dir: bool) -> (u32, Op) {
+    let unknown = (if dir { ANY | OTHER } else { (ANY & !ENTRIES) | OTHER }, Op::Unknown);
+    if offset!(regs_syscall) == ABSENT {
+        return unknown;
+    }
+    let task = kernel::current();
+    if load::<u32>(task, offset!(task_flags)) & PF_KTHREAD_OR_IO_WORKER != 0
+        // A task with an io_uring runs its requests at the end of any system call.
+        || (offset!(task_io_uring) != ABSENT && !load::<Ptr>(task, offset!(task_io_uring)).is_null())
+        // A 32-bit call: other numbers.
+        || load::<u32>(task, offset!(task_status)) & TS_COMPAT != 0
+    {
+        return unknown;
+    }
+    // SAFETY: the helper takes a task and returns its saved registers.
+    let regs = unsafe { bpf_task_pt_regs(task as *mut _) } as Ptr;
+    if regs.is_null() {
+        return unknown;
+    }
+    let number = load::<u64>(regs, offset!(regs_syscall)) as i64;
+    if number == -1 {
+        // Not in a system call but in a page fault: a store to a mapping.
+        return (DATA | SIZE | TIMES, Op::Mmap);
+    }
+    let Some(entry) = SYSCALLS.get(number as u32) else { return unknown };
+    let changes = if dir { entry.dir } else { entry.file };
+    match Op::from_raw(entry.op as u16) {
+        Some(op) if changes != 0 => (changes, op),
+        _ => unknown,
+    }
+}

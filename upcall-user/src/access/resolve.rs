@@ -1,0 +1,274 @@
+//! From targets to inodes, a batch at a time.
+//!
+//! What a user may do is asked of the kernel as that user; what needs privilege (handles, descriptors) is done as
+//! the daemon in between. So a batch changes credentials twice, however long it is:
+//!
+//! | as | path | handle | descriptor |
+//! | --- | --- | --- | --- |
+//! | principal | walk, check | walk to the anchor | |
+//! | daemon | | decode | locate |
+//! | principal | | walk to the same inode, check | check, if it doesn't prove access |
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
+use nix::sys::stat::Mode;
+
+use super::anchor::{decode, open_readable};
+use super::inode::{Kind, current_path, identity, kind, magic_link};
+use super::locate::{Place, by_filesystem, by_handle, by_path};
+use super::walk::{Found, Walker};
+use super::{AccessError, Exports, Principal};
+use crate::sys::file::{may_read, mount_of};
+use crate::sys::handle::{FileHandle, handle_of};
+
+/// How a client names a file.
+#[derive(Debug)]
+pub enum Target {
+    Path(PathBuf),
+    /// `anchor` is a path beneath an export, on the filesystem that the handle is of.
+    Handle {
+        anchor: PathBuf,
+        handle_type: i32,
+        bytes: Vec<u8>,
+    },
+    Descriptor(OwnedFd),
+}
+
+/// An inode that the principal may watch.
+#[derive(Debug)]
+pub struct Resolved {
+    /// Of the inode itself: `O_PATH`, so that holding it has no side effects.
+    pub fd: OwnedFd,
+    /// The real path at the time, where the kernel knows it.
+    pub path: Option<PathBuf>,
+    /// For [`verify_handle`]. `None` where the filesystem has no handles, or isn't the one of the export's root.
+    pub handle: Option<FileHandle>,
+    /// Index into [`Exports::roots`].
+    pub export: usize,
+}
+
+/// A target on its way. Each step takes those in its state and leaves the others alone.
+enum State<'t> {
+    New(&'t Target),
+    Anchored {
+        anchor: Rc<OwnedFd>,
+        handle: FileHandle,
+    },
+    Decoded(OwnedFd),
+    /// In an export, but perhaps not readable by the principal.
+    Unproven(Found),
+    Proven(Found),
+}
+
+type Step<'t> = Result<State<'t>, AccessError>;
+
+/// One target; see [`resolve_batch`].
+pub fn resolve(exports: &Exports, principal: &Principal, target: &Target) -> Result<Resolved, AccessError> {
+    resolve_batch(exports, principal, std::slice::from_ref(target))
+        .pop()
+        .unwrap_or_else(|| Err(AccessError::BadTarget("no target was given".to_owned())))
+}
+
+/// One result per target, in their order. Leaves the thread's credentials as they were.
+pub fn resolve_batch(
+    exports: &Exports,
+    principal: &Principal,
+    targets: &[Target],
+) -> Vec<Result<Resolved, AccessError>> {
+    let mut steps: Vec<Step<'_>> = targets.iter().map(|target| Ok(State::New(target))).collect();
+    let mut as_principal = Walker::new(exports);
+    let mut as_daemon = Walker::new(exports);
+
+    let mut anchors = Anchors::default();
+    let by_name = |state: &State<'_>| matches!(state, State::New(Target::Path(_) | Target::Handle { .. }));
+    impersonated(principal, &mut steps, by_name, |state| approach(&mut as_principal, &mut anchors, state));
+
+    let mut mounts = Mounts::default();
+    advance(&mut steps, |state| match state {
+        State::Anchored { anchor, handle } => Ok(State::Decoded(decode(mounts.of(&anchor)?, &handle)?)),
+        State::New(Target::Descriptor(passed)) => inspect(&mut as_daemon, passed.as_fd()),
+        other => Ok(other),
+    });
+
+    let unproven = |state: &State<'_>| matches!(state, State::Decoded(_) | State::Unproven(_));
+    impersonated(principal, &mut steps, unproven, |state| match state {
+        State::Decoded(inode) => prove(&mut as_principal, principal, inode),
+        State::Unproven(found) => readable(found, "the file of the descriptor"),
+        other => Ok(other),
+    });
+
+    steps.into_iter().map(|step| finish(exports, step?)).collect()
+}
+
+/// Replaces each target's state by the next one.
+fn advance<'t>(steps: &mut [Step<'t>], mut next: impl FnMut(State<'t>) -> Step<'t>) {
+    for step in steps {
+        // The placeholder is gone before anybody sees it.
+        let current = std::mem::replace(step, Err(AccessError::BadTarget(String::new())));
+        *step = current.and_then(&mut next);
+    }
+}
+
+/// [`advance`] as the principal, if any target `wants` it. Fails those alone when the daemon cannot.
+fn impersonated<'t>(
+    principal: &Principal,
+    steps: &mut [Step<'t>],
+    wants: impl Fn(&State<'t>) -> bool,
+    next: impl FnMut(State<'t>) -> Step<'t>,
+) {
+    if !steps.iter().flatten().any(&wants) {
+        return;
+    }
+    match principal.assume() {
+        Ok(_guard) => advance(steps, next),
+        Err(errno) => {
+            advance(steps, |state| if wants(&state) { Err(principal.not_assumed(errno)) } else { Ok(state) });
+        }
+    }
+}
+
+/// As the principal: all that a path needs, and the way to a handle's anchor.
+fn approach<'t>(walker: &mut Walker<'_>, anchors: &mut Anchors<'t>, state: State<'t>) -> Step<'t> {
+    match state {
+        State::New(Target::Path(path)) => readable(walker.open(path)?, &path.display().to_string()),
+        State::New(Target::Handle { anchor, handle_type, bytes }) => Ok(State::Anchored {
+            anchor: anchors.of(walker, anchor)?,
+            handle: FileHandle { handle_type: *handle_type, bytes: bytes.clone() },
+        }),
+        other => Ok(other),
+    }
+}
+
+fn readable<'t>(found: Found, what: &str) -> Step<'t> {
+    match may_read(found.fd.as_fd()) {
+        Ok(()) => Ok(State::Proven(found)),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EACCES | libc::EPERM)) => {
+            Err(AccessError::not_readable(what))
+        }
+        Err(error) => Err(AccessError::internal("check read permission")(error)),
+    }
+}
+
+/// As the daemon: where the file of a descriptor lies. Whoever holds one that is open for reading could read the
+/// file, wherever it lies; nothing remains to be asked of the user then.
+fn inspect<'t>(walker: &mut Walker<'_>, passed: BorrowedFd<'_>) -> Step<'t> {
+    let looking = "look at the descriptor";
+    // Sockets and pipes go before anything opens them.
+    check_kind(passed)?;
+    let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
+    let fd = open(&magic_link(passed), flags, Mode::empty())
+        .map_err(|errno| AccessError::internal(looking)(errno.into()))?;
+    let found = match by_path(walker, fd.as_fd())? {
+        Place::Export(export) => Some(Found { fd, export }),
+        Place::Nowhere => match by_handle(walker, fd.as_fd())? {
+            Some(found) => Some(found),
+            None => by_filesystem(walker, fd.as_fd())?.map(|export| Found { fd, export }),
+        },
+    };
+    let found = found.ok_or_else(|| {
+        AccessError::NotExported("the file of the descriptor is not beneath an export".to_owned())
+    })?;
+    let flags =
+        fcntl(passed, FcntlArg::F_GETFL).map_err(|errno| AccessError::internal(looking)(errno.into()))?;
+    let flags = OFlag::from_bits_retain(flags);
+    let reads = matches!(flags & OFlag::O_ACCMODE, OFlag::O_RDONLY | OFlag::O_RDWR);
+    let proven = reads && !flags.contains(OFlag::O_PATH);
+    Ok(if proven { State::Proven(found) } else { State::Unproven(found) })
+}
+
+/// As the principal: whether it could reach and read what a handle names. Says nothing about paths, which the
+/// holder of a handle need not know.
+fn prove<'t>(walker: &mut Walker<'_>, principal: &Principal, inode: OwnedFd) -> Step<'t> {
+    let what = "the file of the handle";
+    let place = by_path(walker, inode.as_fd()).map_err(|error| match error {
+        AccessError::NotPermitted(_) => {
+            AccessError::NotPermitted(format!("{what} may not be reached by this user"))
+        }
+        other => other,
+    })?;
+    let export = match place {
+        Place::Export(export) => Some(export),
+        // Without a path nobody can tell whether the directories above let the user through.
+        Place::Nowhere if principal.is_operator() => by_filesystem(walker, inode.as_fd())?,
+        Place::Nowhere => None,
+    };
+    let export = export.ok_or_else(|| {
+        AccessError::NotExported(format!(
+            "{what} is not beneath an export, or has no known path; use its path or a descriptor"
+        ))
+    })?;
+    readable(Found { fd: inode, export }, what)
+}
+
+/// As the daemon: what else is known of an inode that the principal may watch.
+fn finish(exports: &Exports, state: State<'_>) -> Result<Resolved, AccessError> {
+    let State::Proven(Found { fd, export }) = state else {
+        return Err(AccessError::BadTarget("the target could not be resolved".to_owned()));
+    };
+    check_kind(fd.as_fd())?;
+    let path = current_path(fd.as_fd());
+    let handle =
+        own_handle(exports, export, fd.as_fd()).map_err(AccessError::internal("look at the file"))?;
+    Ok(Resolved { fd, path, handle, export })
+}
+
+/// The handle, if the root of the export can serve as its anchor.
+fn own_handle(exports: &Exports, export: usize, fd: BorrowedFd<'_>) -> std::io::Result<Option<FileHandle>> {
+    let Some(export) = exports.roots().get(export) else { return Ok(None) };
+    // A btrfs subvolume has a device number of its own, yet shares the mount, and its handles.
+    let near = identity(fd)?.dev == export.identity().dev || mount_of(fd)?.id == mount_of(export.root())?.id;
+    if near { handle_of(fd) } else { Ok(None) }
+}
+
+fn check_kind(fd: BorrowedFd<'_>) -> Result<(), AccessError> {
+    match kind(fd).map_err(AccessError::internal("look at the file"))? {
+        Kind::Directory | Kind::Regular => Ok(()),
+        Kind::Other => {
+            Err(AccessError::Unsupported("only regular files and directories can be watched".to_owned()))
+        }
+    }
+}
+
+/// Opens an inode anew, as the daemon, by the handle that [`resolve`] gave. Asks nobody for permission.
+pub fn verify_handle(exports: &Exports, export: usize, handle: &FileHandle) -> Result<OwnedFd, AccessError> {
+    let export = exports
+        .roots()
+        .get(export)
+        .ok_or_else(|| AccessError::NotExported("the export of the handle is gone".to_owned()))?;
+    decode(open_readable(export.root())?, handle)
+}
+
+/// The anchor of the handle before: those of one batch mostly share theirs.
+#[derive(Default)]
+struct Anchors<'t>(Option<(&'t Path, Rc<OwnedFd>)>);
+
+impl<'t> Anchors<'t> {
+    fn of(&mut self, walker: &mut Walker<'_>, path: &'t Path) -> Result<Rc<OwnedFd>, AccessError> {
+        if let Some((known, anchor)) = &self.0
+            && *known == path
+        {
+            return Ok(Rc::clone(anchor));
+        }
+        let anchor = Rc::new(walker.open(path)?.fd);
+        self.0 = Some((path, Rc::clone(&anchor)));
+        Ok(anchor)
+    }
+}
+
+/// The same for the descriptors that anchors are opened as.
+#[derive(Default)]
+struct Mounts(Option<(Rc<OwnedFd>, OwnedFd)>);
+
+impl Mounts {
+    fn of(&mut self, anchor: &Rc<OwnedFd>) -> Result<BorrowedFd<'_>, AccessError> {
+        let known = self.0.take().filter(|(known, _)| Rc::ptr_eq(known, anchor));
+        let mount = match known {
+            Some((_, mount)) => mount,
+            None => open_readable(anchor.as_fd())?,
+        };
+        Ok(self.0.insert((Rc::clone(anchor), mount)).1.as_fd())
+    }
+}

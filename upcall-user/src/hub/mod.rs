@@ -1,0 +1,441 @@
+//! The heart of the daemon: takes changes off dirty slots, finds who is interested, and keeps what waits for
+//! each client. One lock guards it all; it is held for computing only, never across I/O.
+
+mod clients;
+mod kernel;
+mod lifetimes;
+mod registry;
+mod settle;
+mod slots;
+mod status;
+mod trail;
+
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    os::fd::BorrowedFd,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tokio::sync::Notify;
+use upcall_common::{
+    abi::{Attrs, Key, Originator, Probe},
+    change::{DATA, FORGET, SIZE, TIMES},
+};
+
+pub use clients::{ClientInfo, Process};
+pub use kernel::{Kernel, KernelCounts};
+pub use registry::{Account, ClientIndex, NoInterest, Origin, Wish};
+pub use settle::Gone;
+pub use slots::{Slots, Words};
+pub use status::{ClientStatus, HubStatus, Totals};
+
+use clients::Clients;
+use lifetimes::Lifetimes;
+use registry::{Registry, Taken};
+use trail::Trail;
+
+/// Bounds on what clients may make the daemon hold.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    pub clients: usize,
+    pub interests_per_client: usize,
+}
+
+/// Shared by the dispatcher and all connections.
+pub struct Hub {
+    state: Mutex<State>,
+    /// The trail or the lifetimes have changed: the dispatcher must look when to wake next.
+    rescheduled: Notify,
+}
+
+struct State {
+    kernel: Box<dyn Kernel>,
+    slots: Slots,
+    registry: Registry,
+    trail: Trail,
+    lifetimes: Lifetimes,
+    clients: Clients,
+    limits: Limits,
+    totals: Totals,
+    started: Instant,
+}
+
+/// An inode to be watched.
+#[derive(Debug)]
+pub struct Inode<'a> {
+    pub fd: BorrowedFd<'a>,
+    pub origin: Option<Origin>,
+}
+
+/// An interest that was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Registered {
+    pub interest: u64,
+    /// The version from which on every change is told.
+    pub version: u64,
+    pub attrs: Option<Attrs>,
+    /// For a client that held a version: nothing has changed since.
+    pub unchanged: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RegisterError {
+    #[error("all slots are in use; raise `slots` in the daemon's configuration")]
+    NoSlots,
+    #[error("the client has as many interests as it may have; raise `interests_per_client` in the daemon's configuration")]
+    Limit,
+    #[error("the kernel does not know this file by an inode that can be watched")]
+    Unsupported,
+    #[error("the daemon could not ask the kernel; its log says why")]
+    Kernel,
+}
+
+/// An upcall that is ready to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Upcall {
+    pub interest: u64,
+    pub cookie: u64,
+    pub changes: u32,
+    pub version: u64,
+    pub attrs: Option<Attrs>,
+    pub ended: bool,
+}
+
+/// What the dispatcher must do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Schedule {
+    /// Nanoseconds of the kernel's coarse clock, from now, until a slot's tick is over.
+    pub settle_in: Option<Duration>,
+    /// When the next interest ends by itself.
+    pub expire_at: Option<Instant>,
+}
+
+impl Hub {
+    /// `tick`: nanoseconds by which the kernel's coarse clock steps.
+    pub fn new(kernel: Box<dyn Kernel>, slots: Slots, tick: u64, limits: Limits) -> Self {
+        let state = State {
+            kernel,
+            slots,
+            registry: Registry::default(),
+            trail: Trail::new(tick),
+            lifetimes: Lifetimes::default(),
+            clients: Clients::default(),
+            limits,
+            totals: Totals::default(),
+            started: Instant::now(),
+        };
+        Self { state: Mutex::new(state), rescheduled: Notify::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic elsewhere leaves counters behind at worst; to stop telling clients would be worse.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A client has come. `None`: there are too many. The second value is notified when upcalls wait.
+    pub fn connect(&self, info: ClientInfo, process: Option<Process>) -> Option<(ClientIndex, Arc<Notify>)> {
+        let mut state = self.lock();
+        if state.clients.len() >= state.limits.clients {
+            return None;
+        }
+        let index = state.registry.connect(process.as_ref().map(Process::tgid));
+        Some((index, state.clients.insert(index, info, process)))
+    }
+
+    pub fn disconnect(&self, client: ClientIndex) {
+        let mut state = self.lock();
+        state.clients.remove(client);
+        for slot in state.registry.disconnect(client) {
+            state.release(slot);
+        }
+    }
+
+    /// Makes an interest in an inode. `known`: the version the client holds, 0 for none.
+    pub fn register(
+        &self,
+        client: ClientIndex,
+        inode: Inode<'_>,
+        wish: Wish,
+        lifetime: Option<Duration>,
+        known: u64,
+    ) -> Result<Registered, RegisterError> {
+        let mut state = self.lock();
+        let made = state.register(client, inode, wish, known)?;
+        if lifetime.is_some() {
+            state.lifetimes.set(made.interest, lifetime, Instant::now());
+        }
+        drop(state);
+        self.rescheduled.notify_one();
+        Ok(made)
+    }
+
+    pub fn unregister(&self, client: ClientIndex, interest: u64) -> Result<(), NoInterest> {
+        let mut state = self.lock();
+        let freed = state.registry.unregister(client, interest)?;
+        state.lifetimes.remove(interest);
+        if let Some(slot) = freed {
+            state.release(slot);
+        }
+        Ok(())
+    }
+
+    /// Restarts a lifetime, or ends the limit with `None`.
+    pub fn renew(&self, client: ClientIndex, interest: u64, lifetime: Option<Duration>) -> Result<(), NoInterest> {
+        let mut state = self.lock();
+        state.registry.find(client, interest)?;
+        state.lifetimes.set(interest, lifetime, Instant::now());
+        drop(state);
+        self.rescheduled.notify_one();
+        Ok(())
+    }
+
+    /// Slots that the dirty ring named.
+    pub fn dispatch(&self, dirty: impl IntoIterator<Item = u32>) {
+        let mut wake = Vec::new();
+        let mut state = self.lock();
+        for slot in dirty {
+            state.take(slot, &mut wake);
+        }
+        state.wake(&wake);
+    }
+
+    /// Looks at every slot: the ring could not name them all.
+    pub fn scan(&self) {
+        let used = {
+            let mut state = self.lock();
+            state.totals.scans += 1;
+            state.slots.used()
+        };
+        // In steps, so that connections get the lock in between.
+        const STEP: u32 = 4096;
+        for start in (0..used).step_by(STEP as usize) {
+            self.dispatch(start..used.min(start.saturating_add(STEP)));
+        }
+    }
+
+    /// Makes sure that every change completed before this call waits for the client (or has been sent).
+    pub fn catch_up(&self, client: ClientIndex) {
+        let mut wake = Vec::new();
+        let mut state = self.lock();
+        for slot in state.registry.slots_of(client) {
+            state.take(slot, &mut wake);
+            state.retell(slot, &mut wake);
+        }
+        state.wake(&wake);
+    }
+
+    /// Settles slots whose tick is over and ends interests whose lifetime is. Returns inodes that are no longer
+    /// where they were: the caller finds out whether they still exist and says so with [`Hub::deleted`].
+    pub fn tick(&self) -> Vec<Gone> {
+        let (mut wake, mut gone) = (Vec::new(), Vec::new());
+        let mut state = self.lock();
+        let now = state.kernel.coarse_now();
+        while let Some((slot, unsettled)) = state.trail.pop_due(now) {
+            gone.extend(state.settle(slot, unsettled, now, &mut wake));
+        }
+        while let Some(interest) = state.lifetimes.pop_over(Instant::now()) {
+            wake.extend(state.registry.expire(interest));
+        }
+        state.wake(&wake);
+        gone
+    }
+
+    /// The inode that a slot stood for is deleted.
+    pub fn deleted(&self, gone: &Gone) {
+        let mut wake = Vec::new();
+        let mut state = self.lock();
+        state.forget(gone, &mut wake);
+        state.wake(&wake);
+    }
+
+    pub fn schedule(&self) -> Schedule {
+        let state = self.lock();
+        let settle_in = state.trail.next_due().map(|due| {
+            Duration::from_nanos(due.saturating_sub(state.kernel.coarse_now()))
+        });
+        Schedule { settle_in, expire_at: state.lifetimes.next_end() }
+    }
+
+    /// Resolves when [`Hub::schedule`] may say something new.
+    pub async fn rescheduled(&self) {
+        self.rescheduled.notified().await;
+    }
+
+    /// Takes up to `max` upcalls that wait for the client.
+    pub fn take_upcalls(&self, client: ClientIndex, max: usize) -> Vec<Upcall> {
+        let mut state = self.lock();
+        let mut freed = Vec::new();
+        let pending = state.registry.take(client, max, &mut freed);
+        let upcalls = pending
+            .into_iter()
+            .map(|it| Upcall {
+                interest: it.interest,
+                cookie: it.cookie,
+                changes: it.changes,
+                version: it.version,
+                attrs: state.slots.get(it.slot).and_then(|slot| slot.attrs(it.version)),
+                ended: it.ended,
+            })
+            .collect();
+        for slot in freed {
+            state.release(slot);
+        }
+        upcalls
+    }
+
+    /// How many interests an inode has, and how many would be told of such a change by `tgid`.
+    pub fn audience(&self, key: &Key, changes: u32, tgid: u32) -> (usize, usize) {
+        self.lock().registry.audience(key, changes, tgid)
+    }
+}
+
+impl State {
+    fn register(
+        &mut self,
+        client: ClientIndex,
+        inode: Inode<'_>,
+        wish: Wish,
+        known: u64,
+    ) -> Result<Registered, RegisterError> {
+        let Inode { fd, origin } = inode;
+        if self.registry.interests_of(client) >= self.limits.interests_per_client {
+            return Err(RegisterError::Limit);
+        }
+        let probe = self.identify(fd)?;
+        let held = self.registry.slot_of(&probe.key).filter(|slot| {
+            self.registry.watched(*slot).is_some_and(|it| it.generation == probe.generation)
+        });
+        let slot = match held {
+            Some(slot) => slot,
+            None => self.watch(&probe, origin)?,
+        };
+        // From here on every change marks the slot. What the inode is like now belongs to the version now.
+        let view = self.slots.get(slot).ok_or(RegisterError::Kernel)?;
+        let version = view.version();
+        let probe = self.identify(fd)?;
+        let view = self.slots.get(slot).ok_or(RegisterError::Kernel)?;
+        let settled = probe.busy == 0 && view.version() == version && !view.is_dirty();
+        let mut resting = settled;
+        if self.kernel.marks_early() {
+            let attrs = &probe.attrs;
+            // Within the tick of the last change, a further one is not marked.
+            resting &= (attrs.ctime_sec, attrs.ctime_nsec) < self.kernel.coarse_realtime();
+            if !resting {
+                let changes = DATA | SIZE | TIMES;
+                self.trail.note(slot, changes, Originator::Unknown, self.kernel.coarse_now());
+            }
+            resting &= !self.trail.contains(slot);
+        }
+        if settled {
+            view.set_attrs(version, &probe.attrs);
+        }
+        let interest = self.registry.register(client, slot, wish, version).ok_or(RegisterError::Kernel)?;
+        Ok(Registered {
+            interest,
+            version,
+            attrs: settled.then_some(probe.attrs),
+            unchanged: held.is_some() && known == version && resting,
+        })
+    }
+
+    fn identify(&mut self, fd: BorrowedFd<'_>) -> Result<Probe, RegisterError> {
+        match self.kernel.identify(fd) {
+            Ok(Some(probe)) => Ok(probe),
+            Ok(None) => Err(RegisterError::Unsupported),
+            Err(error) => {
+                tracing::error!(%error, "cannot ask the kernel which inode a descriptor is");
+                Err(RegisterError::Kernel)
+            }
+        }
+    }
+
+    /// Gives an inode a slot and tells the kernel.
+    fn watch(&mut self, probe: &Probe, origin: Option<Origin>) -> Result<u32, RegisterError> {
+        let now = Instant::now();
+        if let Some(slot) = self.registry.slot_of(&probe.key) {
+            // The number has a new owner, so the old inode is gone.
+            let mut wake = Vec::new();
+            self.tell(slot, FORGET, &mut wake);
+            self.wake(&wake);
+        }
+        let slot = self.slots.allocate(probe.key, probe.generation, now).ok_or(RegisterError::NoSlots)?;
+        let view = self.slots.get(slot).ok_or(RegisterError::NoSlots)?;
+        view.set_inode(probe.inode);
+        let version = view.version();
+        if let Err(error) = self.kernel.watch(probe.key, slot) {
+            tracing::error!(%error, "cannot enter an inode into the kernel's map of watched inodes");
+            self.slots.free(slot, now);
+            return Err(RegisterError::NoSlots);
+        }
+        self.registry.watch(slot, probe, origin, version);
+        Ok(slot)
+    }
+
+    /// Nobody is interested in the slot's inode any more.
+    fn release(&mut self, slot: u32) {
+        self.trail.remove(slot);
+        if let Some(key) = self.registry.unwatch(slot)
+            && let Err(error) = self.kernel.unwatch(key)
+        {
+            tracing::warn!(%error, "cannot take an inode from the kernel's map of watched inodes");
+        }
+        self.slots.free(slot, Instant::now());
+    }
+
+    /// Takes what is pending in a slot and hands it on.
+    fn take(&mut self, slot: u32, wake: &mut Vec<ClientIndex>) {
+        let Some(view) = self.slots.get(slot) else { return };
+        let word = view.take();
+        if word.is_clean() {
+            return;
+        }
+        let (changes, originator) = (word.changes(), word.originator());
+        let mut version = view.version();
+        let marks = self.registry.marks_taken(slot, version);
+        if marks == 0 {
+            version = view.raise();
+            self.registry.marks_taken(slot, version);
+        }
+        if self.kernel.marks_early() && self.registry.watched(slot).is_some() {
+            self.trail.note(slot, changes, originator, self.kernel.coarse_now());
+        }
+        self.totals.takes += 1;
+        self.hand_on(Taken { slot, changes, originator, version, marks }, wake);
+    }
+
+    /// Tells a change that the kernel side did not mark.
+    fn tell(&mut self, slot: u32, changes: u32, wake: &mut Vec<ClientIndex>) {
+        self.tell_as(slot, changes, Originator::Unknown, wake);
+    }
+
+    fn tell_as(
+        &mut self,
+        slot: u32,
+        changes: u32,
+        originator: Originator,
+        wake: &mut Vec<ClientIndex>,
+    ) -> u64 {
+        let Some(view) = self.slots.get(slot) else { return 0 };
+        let version = view.raise();
+        let marks = self.registry.marks_taken(slot, version);
+        self.totals.retold += 1;
+        self.hand_on(Taken { slot, changes, originator, version, marks }, wake);
+        version
+    }
+
+    fn hand_on(&mut self, taken: Taken, wake: &mut Vec<ClientIndex>) {
+        let clients = &self.clients;
+        self.registry.change(taken, |client| clients.process_lives(client), wake);
+    }
+
+    fn wake(&self, clients: &[ClientIndex]) {
+        for &client in clients {
+            self.clients.notify(client);
+        }
+    }
+}

@@ -1,0 +1,383 @@
+//! Who is interested in which inode, and what waits for whom. Pure state: no I/O, no clock, no kernel.
+//!
+//! What waits for a client is a set of its own interests, each with the union of its changes, never a queue
+//! of events; so a client that reads slowly costs at most what it registered.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use slab::Slab;
+use upcall_common::{
+    abi::{Key, Originator, Probe},
+    change::{ALWAYS, EXPIRED, FORGET},
+};
+
+use crate::sys::handle::FileHandle;
+
+/// Index of a client; reused after it has gone.
+pub type ClientIndex = usize;
+type InterestIndex = u32;
+
+/// What a client asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wish {
+    /// Chosen by the client, returned with each upcall.
+    pub cookie: u64,
+    /// Changes it wants to hear of.
+    pub mask: u32,
+    /// It also wants to hear of changes that it made itself.
+    pub include_own: bool,
+}
+
+/// Of a client or of all: where every mark went. `marked` is the sum of the others plus what is pending.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Account {
+    /// Marks of inodes it was interested in.
+    pub marked: u64,
+    /// Upcalls sent.
+    pub delivered: u64,
+    /// Marks that shared an upcall with another.
+    pub coalesced: u64,
+    /// Marks it was not told of: its own, or changes that it did not ask for.
+    pub suppressed: u64,
+    /// Upcalls sent beyond these, for marks already counted with another upcall.
+    pub repeated: u64,
+}
+
+impl std::ops::Add for Account {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            marked: self.marked + other.marked,
+            delivered: self.delivered + other.delivered,
+            coalesced: self.coalesced + other.coalesced,
+            suppressed: self.suppressed + other.suppressed,
+            repeated: self.repeated + other.repeated,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Interest {
+    client: ClientIndex,
+    slot: u32,
+    /// Tells this interest from an earlier one at the same index.
+    serial: u32,
+    wish: Wish,
+    /// Changes that wait to be sent; the interest is in the client's queue exactly if there are any.
+    pending: u32,
+    /// Marks that wait with them.
+    pending_marks: u64,
+    /// Version as of the last change that waits or was sent.
+    version: u64,
+    /// No more changes will come; removed once this has been told.
+    ended: bool,
+}
+
+/// How an inode can be opened again: tells a deleted one from one that only left the cache.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// Index of the export that it lies in.
+    pub export: usize,
+    pub handle: FileHandle,
+}
+
+/// An inode that somebody is interested in.
+#[derive(Debug)]
+pub struct Watched {
+    pub key: Key,
+    pub generation: u32,
+    /// Version at the last take: tells how many marks a take covers.
+    taken: u64,
+    /// The inode had a link when it was last looked at.
+    pub linked: bool,
+    pub origin: Option<Origin>,
+    interests: Vec<InterestIndex>,
+}
+
+#[derive(Debug, Default)]
+struct Client {
+    interests: HashSet<InterestIndex>,
+    queue: VecDeque<InterestIndex>,
+    account: Account,
+    /// The process behind the connection, while it is known to live.
+    process: Option<u32>,
+}
+
+/// A change of a slot, taken off it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taken {
+    pub slot: u32,
+    pub changes: u32,
+    pub originator: Originator,
+    pub version: u64,
+    /// Marks that it stands for.
+    pub marks: u64,
+}
+
+/// An upcall to be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pending {
+    pub interest: u64,
+    pub slot: u32,
+    pub cookie: u64,
+    pub changes: u32,
+    pub version: u64,
+    pub ended: bool,
+}
+
+/// All interests.
+#[derive(Debug, Default)]
+pub struct Registry {
+    by_key: HashMap<Key, u32>,
+    watched: HashMap<u32, Watched>,
+    interests: Slab<Interest>,
+    clients: Slab<Client>,
+    serial: u32,
+    /// Accounts of clients that have gone.
+    gone: Account,
+}
+
+impl Registry {
+    pub fn connect(&mut self, process: Option<u32>) -> ClientIndex {
+        self.clients.insert(Client { process, ..Client::default() })
+    }
+
+    /// Forgets the client; returns slots that nobody is interested in any more.
+    pub fn disconnect(&mut self, client: ClientIndex) -> Vec<u32> {
+        let Some(gone) = self.clients.try_remove(client) else { return Vec::new() };
+        // What still waited will never be told.
+        let waited: u64 = gone.queue.iter().filter_map(|it| self.interests.get(*it as usize)).map(|it| it.pending_marks).sum();
+        self.gone = self.gone + gone.account;
+        self.gone.suppressed += waited;
+        gone.interests.into_iter().filter_map(|interest| self.drop_interest(interest)).collect()
+    }
+
+    pub fn slot_of(&self, key: &Key) -> Option<u32> {
+        self.by_key.get(key).copied()
+    }
+
+    pub fn watched(&self, slot: u32) -> Option<&Watched> {
+        self.watched.get(&slot)
+    }
+
+    pub fn watched_mut(&mut self, slot: u32) -> Option<&mut Watched> {
+        self.watched.get_mut(&slot)
+    }
+
+    /// Gives an inode a slot whose version is `version`.
+    pub fn watch(&mut self, slot: u32, probe: &Probe, origin: Option<Origin>, version: u64) {
+        let Probe { key, generation, .. } = *probe;
+        let linked = probe.attrs.nlink > 0;
+        self.by_key.insert(key, slot);
+        self.watched.insert(slot, Watched { key, generation, taken: version, linked, origin, interests: Vec::new() });
+    }
+
+    /// Takes the slot from its inode. Returns the key, unless another slot has taken it over.
+    pub fn unwatch(&mut self, slot: u32) -> Option<Key> {
+        let key = self.watched.remove(&slot)?.key;
+        (self.by_key.get(&key) == Some(&slot)).then(|| {
+            self.by_key.remove(&key);
+            key
+        })
+    }
+
+    /// Adds an interest that is live from `version` on. `None` if there is no such client or slot, or no
+    /// index left.
+    pub fn register(&mut self, client: ClientIndex, slot: u32, wish: Wish, version: u64) -> Option<u64> {
+        let (owner, watched) = (self.clients.get_mut(client)?, self.watched.get_mut(&slot)?);
+        let index = InterestIndex::try_from(self.interests.vacant_key()).ok()?;
+        self.serial = self.serial.wrapping_add(1);
+        let serial = self.serial;
+        self.interests.insert(Interest {
+            client,
+            slot,
+            serial,
+            wish,
+            pending: 0,
+            pending_marks: 0,
+            version,
+            ended: false,
+        });
+        owner.interests.insert(index);
+        watched.interests.push(index);
+        Some(id(serial, index))
+    }
+
+    pub fn interests_of(&self, client: ClientIndex) -> usize {
+        self.clients.get(client).map_or(0, |client| client.interests.len())
+    }
+
+    /// Removes one interest of the client. `Err` if it has no such interest; else the slot, if it is free now.
+    pub fn unregister(&mut self, client: ClientIndex, interest: u64) -> Result<Option<u32>, NoInterest> {
+        let index = self.find(client, interest)?;
+        if let Some(owner) = self.clients.get_mut(client) {
+            owner.interests.remove(&index);
+        }
+        Ok(self.drop_interest(index))
+    }
+
+    /// Whether the client has this interest.
+    pub fn find(&self, client: ClientIndex, interest: u64) -> Result<u32, NoInterest> {
+        let index = interest as InterestIndex;
+        match self.interests.get(index as usize) {
+            Some(found) if found.client == client && id(found.serial, index) == interest && !found.ended => Ok(index),
+            _ => Err(NoInterest),
+        }
+    }
+
+    fn drop_interest(&mut self, index: InterestIndex) -> Option<u32> {
+        let interest = self.interests.try_remove(index as usize)?;
+        if let Some(owner) = self.clients.get_mut(interest.client) {
+            if interest.pending != 0 {
+                owner.queue.retain(|queued| *queued != index);
+            }
+            // What will never be told was suppressed, so that the account still adds up.
+            owner.account.suppressed += interest.pending_marks;
+        }
+        let watched = self.watched.get_mut(&interest.slot)?;
+        watched.interests.retain(|other| *other != index);
+        watched.interests.is_empty().then_some(interest.slot)
+    }
+
+    /// How many marks a take covers that read `version`; 0 if no version rose since the last take, in which
+    /// case the caller raises it: two takes must never be told with the same version.
+    pub fn marks_taken(&mut self, slot: u32, version: u64) -> u64 {
+        let Some(watched) = self.watched.get_mut(&slot) else { return 0 };
+        let marks = version.saturating_sub(watched.taken);
+        watched.taken = watched.taken.max(version);
+        marks
+    }
+
+    /// Hands a change to everybody interested; clients that had nothing to send before are added to `wake`.
+    /// `alive` says whether a client's process still lives: asked only where it is about not telling it.
+    pub fn change(&mut self, taken: Taken, mut alive: impl FnMut(ClientIndex) -> bool, wake: &mut Vec<ClientIndex>) {
+        let Taken { slot, changes, originator, version, marks } = taken;
+        let Some(watched) = self.watched.get(&slot) else { return };
+        for &index in &watched.interests {
+            let Some(interest) = self.interests.get_mut(index as usize) else { continue };
+            let Some(client) = self.clients.get_mut(interest.client) else { continue };
+            if interest.ended {
+                continue;
+            }
+            client.account.marked += marks;
+            let told = changes & (interest.wish.mask | ALWAYS);
+            let suppress = told == 0
+                || told & FORGET == 0
+                    && !interest.wish.include_own
+                    && matches!((originator, client.process), (Originator::Process(by), Some(it)) if by == it)
+                    && alive(interest.client);
+            if suppress {
+                client.account.suppressed += marks;
+                continue;
+            }
+            interest.version = version;
+            interest.pending_marks += marks;
+            interest.ended = told & (FORGET | EXPIRED) != 0;
+            if interest.pending == 0 {
+                if client.queue.is_empty() {
+                    wake.push(interest.client);
+                }
+                client.queue.push_back(index);
+            }
+            interest.pending |= told;
+        }
+    }
+
+    /// Ends one interest because its lifetime is over. Whether its client has to be woken.
+    pub fn expire(&mut self, interest: u64) -> Option<ClientIndex> {
+        let index = interest as InterestIndex;
+        let found = self.interests.get_mut(index as usize).filter(|found| id(found.serial, index) == interest)?;
+        if found.ended {
+            return None;
+        }
+        found.ended = true;
+        let client = self.clients.get_mut(found.client)?;
+        let wake = client.queue.is_empty();
+        if found.pending == 0 {
+            client.queue.push_back(index);
+        }
+        found.pending |= EXPIRED;
+        wake.then_some(found.client)
+    }
+
+    /// Takes up to `max` upcalls that wait for the client. Interests that have ended go with it; slots that
+    /// are free now are added to `freed`.
+    pub fn take(&mut self, client: ClientIndex, max: usize, freed: &mut Vec<u32>) -> Vec<Pending> {
+        let Some(owner) = self.clients.get_mut(client) else { return Vec::new() };
+        let count = owner.queue.len().min(max);
+        let queued: Vec<InterestIndex> = owner.queue.drain(..count).collect();
+        let mut taken = Vec::with_capacity(count);
+        for index in queued {
+            let Some(interest) = self.interests.get_mut(index as usize) else { continue };
+            taken.push(Pending {
+                interest: id(interest.serial, index),
+                slot: interest.slot,
+                cookie: interest.wish.cookie,
+                changes: std::mem::take(&mut interest.pending),
+                version: interest.version,
+                ended: interest.ended,
+            });
+            let marks = std::mem::take(&mut interest.pending_marks);
+            let ended = interest.ended;
+            let Some(owner) = self.clients.get_mut(client) else { continue };
+            // A take that found no new version carries no mark of its own: it was counted before.
+            if marks > 0 {
+                owner.account.delivered += 1;
+                owner.account.coalesced += marks - 1;
+            } else {
+                owner.account.repeated += 1;
+            }
+            if ended {
+                owner.interests.remove(&index);
+                freed.extend(self.drop_interest(index));
+            }
+        }
+        taken
+    }
+
+    /// Slots that the client is interested in.
+    pub fn slots_of(&self, client: ClientIndex) -> Vec<u32> {
+        let Some(owner) = self.clients.get(client) else { return Vec::new() };
+        owner.interests.iter().filter_map(|index| self.interests.get(*index as usize)).map(|it| it.slot).collect()
+    }
+
+    /// How many interests a slot has, and how many of them would be told of such a change by `tgid`.
+    pub fn audience(&self, key: &Key, changes: u32, tgid: u32) -> (usize, usize) {
+        let Some(watched) = self.slot_of(key).and_then(|slot| self.watched.get(&slot)) else { return (0, 0) };
+        let told = watched.interests.iter().filter_map(|index| self.interests.get(*index as usize)).filter(|it| {
+            let own = self.clients.get(it.client).is_some_and(|client| client.process == Some(tgid));
+            changes & (it.wish.mask | ALWAYS) != 0 && (it.wish.include_own || !own)
+        });
+        (watched.interests.len(), told.count())
+    }
+
+    pub fn pending_of(&self, client: ClientIndex) -> usize {
+        self.clients.get(client).map_or(0, |client| client.queue.len())
+    }
+
+    pub fn account_of(&self, client: ClientIndex) -> Account {
+        self.clients.get(client).map_or_else(Account::default, |client| client.account)
+    }
+
+    /// Of all clients, those that have gone included.
+    pub fn account(&self) -> Account {
+        self.clients.iter().map(|(_, client)| client.account).fold(self.gone, std::ops::Add::add)
+    }
+
+    pub fn interests(&self) -> usize {
+        self.interests.len()
+    }
+
+    pub fn slots(&self) -> usize {
+        self.watched.len()
+    }
+}
+
+/// The client has no interest of that id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoInterest;
+
+fn id(serial: u32, index: InterestIndex) -> u64 {
+    u64::from(serial) << 32 | u64::from(index)
+}

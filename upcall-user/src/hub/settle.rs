@@ -1,0 +1,116 @@
+//! The end of a change: what a slot's inode is like once its tick is over and nobody writes it.
+
+use upcall_common::{
+    abi::{Attrs, Key, Originator, Probe},
+    change::{DATA, FORGET, MODE, NLINK, OWNER, SIZE, TIMES},
+};
+
+use super::{ClientIndex, Origin, State, trail::Unsettled};
+
+/// A slot whose inode is not where it was last seen: evicted from the cache, or deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gone {
+    slot: u32,
+    key: Key,
+    generation: u32,
+    /// How to find out; `None` where the filesystem has no handles.
+    pub origin: Option<Origin>,
+}
+
+impl State {
+    /// Looks at a slot after its tick and tells what was marked once more, now that it is visible, with what
+    /// a comparison of attributes adds. While the inode is busy it stays in the trail.
+    pub(super) fn settle(
+        &mut self,
+        slot: u32,
+        unsettled: Unsettled,
+        now: u64,
+        wake: &mut Vec<ClientIndex>,
+    ) -> Option<Gone> {
+        let view = self.slots.get(slot)?;
+        let watched = self.registry.watched(slot)?;
+        let (key, generation, linked, origin) = (watched.key, watched.generation, watched.linked, watched.origin.clone());
+        let (before, old) = (view.version(), view.last_attrs());
+        let Some(probe) = self.peek(slot, key, generation) else {
+            // Without an inode in memory nobody is writing it.
+            self.tell_as(slot, unsettled.changes, unsettled.originator, wake);
+            return Some(Gone { slot, key, generation, origin });
+        };
+        let mut changes = unsettled.changes | difference(&old, &probe.attrs);
+        if linked && probe.attrs.nlink == 0 {
+            changes |= FORGET;
+        }
+        if let Some(watched) = self.registry.watched_mut(slot) {
+            watched.linked = probe.attrs.nlink > 0;
+        }
+        let version = self.tell_as(slot, changes, alone(unsettled.originator, &probe), wake);
+        if probe.busy != 0 {
+            self.trail.again(slot, unsettled, now);
+        } else if version == before + 1
+            && let Some(view) = self.slots.get(slot)
+        {
+            view.set_attrs(version, &probe.attrs);
+        }
+        None
+    }
+
+    /// Tells an unsettled slot at once, for a client that asks for a barrier; it stays in the trail.
+    pub(super) fn retell(&mut self, slot: u32, wake: &mut Vec<ClientIndex>) {
+        if let Some(unsettled) = self.trail.remove(slot) {
+            let now = self.kernel.coarse_now();
+            self.settle(slot, unsettled, now, wake);
+            self.trail.note(slot, unsettled.changes, unsettled.originator, now);
+        }
+    }
+
+    /// The slot's inode is deleted, unless the slot has changed hands since.
+    pub(super) fn forget(&mut self, gone: &Gone, wake: &mut Vec<ClientIndex>) {
+        let same = |it: &super::registry::Watched| it.key == gone.key && it.generation == gone.generation;
+        if self.registry.watched(gone.slot).is_some_and(same) {
+            self.tell(gone.slot, FORGET, wake);
+        }
+    }
+
+    /// The inode, if it is still where it was last seen.
+    fn peek(&mut self, slot: u32, key: Key, generation: u32) -> Option<Probe> {
+        let inode = self.slots.get(slot)?.inode();
+        match self.kernel.peek(inode) {
+            Ok(probe) => probe.filter(|probe| probe.key == key && probe.generation == generation),
+            Err(error) => {
+                tracing::error!(%error, "cannot look at an inode");
+                None
+            }
+        }
+    }
+}
+
+/// A process that marked the inode did so alone only if nobody else has it open for writing: within a tick,
+/// another one's writes are not marked.
+fn alone(originator: Originator, probe: &Probe) -> Originator {
+    if probe.writecount > 1 { Originator::Unknown } else { originator }
+}
+
+/// Change bits for what differs between two states of an inode.
+fn difference(old: &Attrs, new: &Attrs) -> u32 {
+    let bit = |differs: bool, bits: u32| if differs { bits } else { 0 };
+    bit(old.size != new.size, SIZE | DATA)
+        | bit((old.mtime_sec, old.mtime_nsec) != (new.mtime_sec, new.mtime_nsec), DATA | SIZE | TIMES)
+        | bit(old.mode != new.mode, MODE)
+        | bit((old.uid, old.gid) != (new.uid, new.gid), OWNER)
+        | bit(old.nlink != new.nlink, NLINK)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_difference_names_what_differs() {
+        let old = Attrs { size: 1, mode: 0o644, nlink: 1, mtime_sec: 5, ctime_sec: 5, ..Attrs::default() };
+        assert_eq!(difference(&old, &Attrs { ctime_sec: 9, ..old }), 0);
+        assert_eq!(difference(&old, &Attrs { mode: 0o600, ..old }), MODE);
+        assert_eq!(difference(&old, &Attrs { gid: 7, ..old }), OWNER);
+        assert_eq!(difference(&old, &Attrs { nlink: 2, ..old }), NLINK);
+        assert_eq!(difference(&old, &Attrs { mtime_nsec: 1, ..old }), DATA | SIZE | TIMES);
+    }
+}

@@ -1,0 +1,191 @@
+//! The daemon's view of the slots that it shares with the BPF programs, and who of them is free.
+
+use std::{
+    collections::VecDeque,
+    ops::Deref,
+    sync::atomic::{AtomicU64, Ordering::SeqCst},
+    time::{Duration, Instant},
+};
+
+use upcall_common::abi::{Attrs, Key, Slot, Word};
+
+/// A slot as words: what the BPF programs know as [`Slot`].
+pub type Words = [AtomicU64; WORDS];
+const WORDS: usize = size_of::<Slot>() / 8;
+
+const PENDING: usize = 0;
+const VERSION: usize = 1;
+const INODE: usize = 2;
+const KEY: usize = 3;
+const GENERATION_AND_LOCK: usize = 5;
+const ATTRS_VERSION: usize = 6;
+const ATTRS: usize = 7;
+
+/// One slot.
+#[derive(Clone, Copy)]
+pub struct View<'a>(&'a Words);
+
+impl View<'_> {
+    /// Takes what is pending. A full barrier: the version read afterwards covers what was taken.
+    pub fn take(&self) -> Word {
+        // Most looks during a scan find nothing; they should not dirty the cache line.
+        if self.0[PENDING].load(SeqCst) == 0 {
+            return Word::default();
+        }
+        Word(self.0[PENDING].swap(0, SeqCst))
+    }
+
+    pub fn is_dirty(&self) -> bool {
+        self.0[PENDING].load(SeqCst) != 0
+    }
+
+    pub fn version(&self) -> u64 {
+        self.0[VERSION].load(SeqCst)
+    }
+
+    /// Raises the version for a change that the kernel side did not count; returns the new one.
+    pub fn raise(&self) -> u64 {
+        self.0[VERSION].fetch_add(1, SeqCst) + 1
+    }
+
+    /// Where the inode was last seen.
+    pub fn inode(&self) -> u64 {
+        self.0[INODE].load(SeqCst)
+    }
+
+    pub fn set_inode(&self, address: u64) {
+        self.0[INODE].store(address, SeqCst);
+    }
+
+    /// The attributes, if they are those of `version` and nobody was storing others meanwhile.
+    pub fn attrs(&self, version: u64) -> Option<Attrs> {
+        let stored = || self.0[ATTRS_VERSION].load(SeqCst) == version && self.0[GENERATION_AND_LOCK].load(SeqCst) >> 32 == 0;
+        if !stored() {
+            return None;
+        }
+        let attrs = self.last_attrs();
+        stored().then_some(attrs)
+    }
+
+    /// The attributes stored last, whatever version they are of.
+    pub fn last_attrs(&self) -> Attrs {
+        Attrs::from_words(std::array::from_fn(|i| self.0[ATTRS + i].load(SeqCst)))
+    }
+
+    /// For a source whose BPF programs store none.
+    pub fn set_attrs(&self, version: u64, attrs: &Attrs) {
+        for (word, value) in self.0[ATTRS..].iter().zip(attrs.words()) {
+            word.store(value, SeqCst);
+        }
+        self.0[ATTRS_VERSION].store(version, SeqCst);
+    }
+}
+
+/// A freed slot may still be marked by a program that looked it up before; by then it must not belong to
+/// another inode. Such programs run for microseconds.
+const QUARANTINE: Duration = Duration::from_millis(100);
+
+/// All slots.
+pub struct Slots {
+    memory: Box<dyn Deref<Target = [Words]> + Send>,
+    /// Slots below this one have been in use.
+    fresh: u32,
+    freed: VecDeque<(Instant, u32)>,
+    /// Above every version that a freed slot ever had: an inode that comes back in another slot must not
+    /// repeat a version.
+    version_floor: u64,
+}
+
+impl Slots {
+    pub fn new(memory: Box<dyn Deref<Target = [Words]> + Send>) -> Self {
+        Self { memory, fresh: 0, freed: VecDeque::new(), version_floor: 1 }
+    }
+
+    pub fn capacity(&self) -> u32 {
+        u32::try_from(self.memory.len()).unwrap_or(u32::MAX)
+    }
+
+    pub fn get(&self, slot: u32) -> Option<View<'_>> {
+        self.memory.get(slot as usize).map(View)
+    }
+
+    /// Slots that are, or may become, dirty: those that have ever been in use.
+    pub fn used(&self) -> u32 {
+        self.fresh
+    }
+
+    /// A slot for an inode; `None` when all are taken.
+    pub fn allocate(&mut self, key: Key, generation: u32, now: Instant) -> Option<u32> {
+        let slot = match self.freed.front() {
+            Some((since, _)) if now.duration_since(*since) >= QUARANTINE => self.freed.pop_front().map(|(_, slot)| slot)?,
+            _ if self.fresh < self.capacity() => {
+                self.fresh += 1;
+                self.fresh - 1
+            }
+            _ => return None,
+        };
+        let words = self.memory.get(slot as usize)?;
+        let version = self.version_floor;
+        for (word, value) in words[KEY..].iter().zip(key.words()) {
+            word.store(value, SeqCst);
+        }
+        words[GENERATION_AND_LOCK].store(u64::from(generation), SeqCst);
+        words[ATTRS_VERSION].store(0, SeqCst);
+        words[VERSION].fetch_max(version, SeqCst);
+        words[PENDING].store(0, SeqCst);
+        Some(slot)
+    }
+
+    /// The slot's inode is watched no more (the kernel has been told).
+    pub fn free(&mut self, slot: u32, now: Instant) {
+        if let Some(view) = self.get(slot) {
+            self.version_floor = self.version_floor.max(view.version() + 1);
+            self.freed.push_back((now, slot));
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn memory(slots: usize) -> Box<dyn Deref<Target = [Words]> + Send> {
+        Box::new((0..slots).map(|_| std::array::from_fn(|_| AtomicU64::new(0))).collect::<Vec<Words>>())
+    }
+
+    #[test]
+    fn a_freed_slot_rests_before_it_is_used_again() {
+        let mut slots = Slots::new(memory(2));
+        let start = Instant::now();
+        let a = slots.allocate(Key::new(1, 1), 0, start).expect("first");
+        let b = slots.allocate(Key::new(1, 2), 0, start).expect("second");
+        assert_ne!(a, b);
+        assert_eq!(slots.allocate(Key::new(1, 3), 0, start), None);
+        slots.free(a, start);
+        assert_eq!(slots.allocate(Key::new(1, 3), 0, start + QUARANTINE / 2), None);
+        assert_eq!(slots.allocate(Key::new(1, 3), 0, start + QUARANTINE), Some(a));
+    }
+
+    #[test]
+    fn versions_never_repeat_across_slots() {
+        let mut slots = Slots::new(memory(2));
+        let now = Instant::now();
+        let a = slots.allocate(Key::new(1, 1), 0, now).expect("slot");
+        let seen = (0..5).map(|_| slots.get(a).expect("slot").raise()).max().expect("versions");
+        slots.free(a, now);
+        let b = slots.allocate(Key::new(1, 1), 0, now).expect("slot");
+        assert!(slots.get(b).expect("slot").version() > seen);
+    }
+
+    #[test]
+    fn attributes_are_trusted_for_their_version_only() {
+        let mut slots = Slots::new(memory(1));
+        let slot = slots.allocate(Key::new(1, 1), 0, Instant::now()).expect("slot");
+        let view = slots.get(slot).expect("slot");
+        let attrs = Attrs { size: 7, nlink: 2, mode: 0o644, ..Attrs::default() };
+        let version = view.raise();
+        view.set_attrs(version, &attrs);
+        assert_eq!(view.attrs(version), Some(attrs));
+        assert_eq!(view.attrs(view.raise()), None);
+    }
+}

@@ -1,0 +1,83 @@
+//! Which BPF program sees which change: the table that the loader attaches from and `upcall doctor` prints.
+
+use upcall_common::abi::Hook;
+
+/// How a program is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `tp_btf` on a tracepoint.
+    Tracepoint,
+    /// Trampoline when the function is entered.
+    Entry,
+    /// Trampoline when the function has returned.
+    Exit,
+}
+
+/// One program of a source.
+#[derive(Clone, Copy, Debug)]
+pub struct Program {
+    pub hook: Hook,
+    pub kind: Kind,
+    /// The kernel function or tracepoint.
+    pub on: &'static str,
+}
+
+impl Program {
+    /// Name of the BPF program in the object.
+    pub const fn name(&self) -> &'static str {
+        self.hook.name()
+    }
+}
+
+const fn tracepoint(hook: Hook) -> Program {
+    Program { hook, kind: Kind::Tracepoint, on: hook.name() }
+}
+const fn exit(hook: Hook) -> Program {
+    Program { hook, kind: Kind::Exit, on: hook.name() }
+}
+const fn entry(hook: Hook) -> Program {
+    Program { hook, kind: Kind::Entry, on: hook.name() }
+}
+
+/// All of source `timestamp`: each is needed.
+pub const TIMESTAMP: &[Program] =
+    &[tracepoint(Hook::CtimeNsXchg), tracepoint(Hook::CtimeXchgSkip), tracepoint(Hook::InodeSetCtimeToTs)];
+
+/// Source `fexit`: each alone is optional, and its loss is reported.
+pub const FEXIT: &[Program] = &[
+    exit(Hook::VfsWrite),
+    exit(Hook::DoIterReadvWritev),
+    exit(Hook::VfsIocbIterWrite),
+    exit(Hook::KernelWriteIter),
+    entry(Hook::KiocbDone),
+    entry(Hook::IoCompleteRw),
+    entry(Hook::IoCompleteRwIopoll),
+    entry(Hook::AioCompleteRw),
+    exit(Hook::IterFileSpliceWrite),
+    exit(Hook::VfsCopyFileRange),
+    exit(Hook::VfsCloneFileRange),
+    exit(Hook::VfsDedupeFileRangeOne),
+    exit(Hook::VfsFallocate),
+    exit(Hook::NotifyChange),
+    exit(Hook::VfsSetxattrNoperm),
+    exit(Hook::VfsRemovexattrLocked),
+    exit(Hook::SetPosixAcl),
+    exit(Hook::VfsFileattrSet),
+    exit(Hook::VfsCreate),
+    exit(Hook::VfsMknod),
+    exit(Hook::VfsSymlink),
+    exit(Hook::VfsMkdir),
+    exit(Hook::VfsLink),
+    Program { hook: Hook::VfsUnlinkEntry, kind: Kind::Entry, on: "vfs_unlink" },
+    exit(Hook::VfsUnlink),
+    Program { hook: Hook::VfsRmdirEntry, kind: Kind::Entry, on: "vfs_rmdir" },
+    exit(Hook::VfsRmdir),
+    exit(Hook::VfsRename),
+    exit(Hook::DoDentryOpen),
+    exit(Hook::FaultDirtySharedPage),
+    exit(Hook::VfsFsyncRange),
+    entry(Hook::Evict),
+];
+
+/// Without these, `fexit` is no source at all: a kernel that refuses them refuses trampolines.
+pub const FEXIT_CORE: &[Hook] = &[Hook::VfsWrite, Hook::NotifyChange];

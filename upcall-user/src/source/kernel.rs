@@ -1,0 +1,141 @@
+//! The hub's view of a loaded source.
+
+use std::{
+    io,
+    os::fd::{AsRawFd, BorrowedFd},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::SeqCst},
+    },
+};
+
+use aya::{
+    Ebpf,
+    maps::{HashMap, MapData, PerCpuArray},
+    programs::{Program, RawTracePoint, RawTracePointRunOptions, TestRun},
+};
+use upcall_common::abi::{self, Control, Counter, Key, Probe};
+
+use super::Source;
+use crate::{
+    hub::{Kernel, KernelCounts},
+    sys::{clock, map::MappedArray},
+};
+
+type ProbeWords = [AtomicU64; size_of::<Probe>() / 8];
+type ControlWords = [AtomicU64; size_of::<Control>() / 8];
+
+/// Flags that the daemon shares with the BPF programs.
+#[derive(Clone)]
+pub struct Flags(Arc<MappedArray<ControlWords>>);
+
+impl Flags {
+    /// Whether a BPF program found the dirty ring full since the last call.
+    pub fn take_scan(&self) -> bool {
+        self.word(0).is_some_and(|word| word.load(SeqCst) != 0 && word.swap(0, SeqCst) != 0)
+    }
+
+    /// Whether BPF programs write events.
+    pub fn set_events(&self, on: bool) {
+        if let Some(word) = self.word(1) {
+            word.store(u64::from(on), SeqCst);
+        }
+    }
+
+    fn word(&self, index: usize) -> Option<&AtomicU64> {
+        self.0.first().and_then(|control| control.get(index))
+    }
+}
+
+/// The loaded programs and the maps that only the hub uses.
+pub struct BpfKernel {
+    /// Keeps programs and links; they go when it is dropped.
+    ebpf: Ebpf,
+    source: Source,
+    watched: HashMap<MapData, [u64; 2], u32>,
+    counters: PerCpuArray<MapData, u64>,
+    flags: Flags,
+    probe: MappedArray<ProbeWords>,
+}
+
+impl BpfKernel {
+    pub(super) fn new(
+        ebpf: Ebpf,
+        source: Source,
+        watched: HashMap<MapData, [u64; 2], u32>,
+        counters: PerCpuArray<MapData, u64>,
+        control: MappedArray<ControlWords>,
+        probe: MappedArray<ProbeWords>,
+    ) -> Self {
+        Self { ebpf, source, watched, counters, flags: Flags(Arc::new(control)), probe }
+    }
+
+    pub fn flags(&self) -> Flags {
+        self.flags.clone()
+    }
+
+    /// Runs one of the identity programs in this thread's context and reads its answer.
+    fn run(&mut self, name: &'static str, argument: u64) -> io::Result<Option<Probe>> {
+        let program: &RawTracePoint = self
+            .ebpf
+            .program(name)
+            .and_then(|program: &Program| program.try_into().ok())
+            .ok_or_else(|| io::Error::other(format!("no BPF program {name}")))?;
+        let mut options = RawTracePointRunOptions::new();
+        options.args[0] = argument;
+        program.test_run(options).map_err(io::Error::other)?;
+        let words = self.probe.first().ok_or_else(|| io::Error::other("the probe map is empty"))?;
+        let probe = Probe::from_words(std::array::from_fn(|i| words[i].load(SeqCst)));
+        Ok((probe.inode != 0).then_some(probe))
+    }
+
+    fn count(&self, counter: Counter) -> io::Result<u64> {
+        let values = self.counters.get(&(counter as u32), 0).map_err(io::Error::other)?;
+        Ok(values.iter().sum())
+    }
+}
+
+impl Kernel for BpfKernel {
+    fn identify(&mut self, fd: BorrowedFd<'_>) -> io::Result<Option<Probe>> {
+        let number = u64::try_from(fd.as_raw_fd()).map_err(io::Error::other)?;
+        self.run("identify", number)
+    }
+
+    fn peek(&mut self, inode: u64) -> io::Result<Option<Probe>> {
+        self.run("peek", inode)
+    }
+
+    fn watch(&mut self, key: Key, slot: u32) -> io::Result<()> {
+        self.watched.insert(key.words(), slot, 0).map_err(io::Error::other)
+    }
+
+    fn unwatch(&mut self, key: Key) -> io::Result<()> {
+        self.watched.remove(&key.words()).map_err(io::Error::other)
+    }
+
+    fn marks_early(&self) -> bool {
+        self.source == Source::Timestamp
+    }
+
+    fn coarse_now(&self) -> u64 {
+        // The clock cannot fail; if it did, everything unsettled would be due.
+        clock::coarse_monotonic_ns().unwrap_or(u64::MAX)
+    }
+
+    fn coarse_realtime(&self) -> (i64, u32) {
+        // As above: then nothing counts as resting.
+        clock::coarse_realtime().unwrap_or((i64::MIN, 0))
+    }
+
+    fn counts(&mut self) -> io::Result<KernelCounts> {
+        Ok(KernelCounts {
+            marked: self.count(Counter::Marked)?,
+            coalesced: self.count(Counter::Coalesced)?,
+            ring_full: self.count(Counter::RingFull)?,
+            events: self.count(Counter::Events)?,
+            events_lost: self.count(Counter::EventsLost)?,
+        })
+    }
+}
+
+const _: () = assert!(abi::COUNTERS == 5);

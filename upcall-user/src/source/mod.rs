@@ -1,0 +1,56 @@
+//! How changes are seen: loads the BPF programs, attaches those of one source and hands out the maps. The only
+//! code that talks to aya.
+
+mod btf;
+mod hooks;
+mod kernel;
+mod load;
+mod paths;
+mod survey;
+mod syscalls;
+
+use serde::{Deserialize, Serialize};
+
+pub use btf::{Layout, LayoutError};
+pub use hooks::{FEXIT, Kind, Program, TIMESTAMP};
+pub use kernel::Flags;
+pub use load::{LoadError, Loaded, Lost, Sizes, load};
+pub use survey::{Path, Survey, missing_capabilities, survey};
+
+/// How changes are seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    /// Trampolines on VFS functions.
+    Fexit,
+    /// Tracepoints on inode timestamp updates.
+    Timestamp,
+}
+
+impl Source {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Fexit => "fexit",
+            Self::Timestamp => "timestamp",
+        }
+    }
+
+    /// Its BPF programs.
+    pub const fn programs(self) -> &'static [Program] {
+        match self {
+            Self::Fexit => FEXIT,
+            Self::Timestamp => TIMESTAMP,
+        }
+    }
+}
+
+/// What the administrator asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum SourceChoice {
+    /// `fexit` where the kernel allows it, else `timestamp`.
+    #[default]
+    Auto,
+    Fexit,
+    Timestamp,
+}

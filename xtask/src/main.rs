@@ -1,0 +1,48 @@
+//! `cargo xtask VERB`: everything a person types while working on upcall.
+
+mod cargo;
+mod ci;
+mod command;
+mod ebpf;
+mod packages;
+mod paths;
+mod stage;
+mod summary;
+mod test;
+mod vm;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Build, test and show upcall")]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Build the BPF object in place, or compare it with a fresh build
+    Ebpf(ebpf::Args),
+    /// Run the kernel tests inside Debian kernels under QEMU
+    Vm(vm::Args),
+    /// Run every test that this machine can run
+    Test(test::Args),
+    /// What CI runs: formatting, lints, the object, the demo and all tests
+    Ci,
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().verb {
+        Verb::Ebpf(args) => ebpf::run(&args),
+        Verb::Vm(args) => vm::run(&args),
+        Verb::Test(args) => test::run(&args),
+        Verb::Ci => ci::run(),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("xtask: {error:#}");
+        ExitCode::FAILURE
+    })
+}

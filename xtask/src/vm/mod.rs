@@ -1,0 +1,80 @@
+//! `cargo xtask vm`: the kernel tests inside Debian kernels, under QEMU with software emulation, so that
+//! no nested virtualisation and no privilege is needed.
+
+mod cpio;
+mod disks;
+mod initramfs;
+mod kernel;
+mod modules;
+mod programs;
+mod qemu;
+mod verdict;
+
+use std::{fs, path::PathBuf, process::ExitCode, time::Duration};
+
+use anyhow::{Context, Result};
+
+use crate::{packages, paths, stage::Stage, summary::Summary};
+pub(crate) use kernel::Kernel;
+pub(crate) use programs::Programs;
+
+const PACKAGES: [&str; 5] = ["qemu-system-x86", "e2fsprogs", "xfsprogs", "btrfs-progs", "xz-utils"];
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// A kernel to run; may be repeated. All of them when not given
+    #[arg(long = "kernel", value_enum)]
+    kernels: Vec<Kernel>,
+    /// Seconds after which a kernel is given up
+    #[arg(long, default_value_t = DEFAULT_TIMEOUT.as_secs())]
+    timeout: u64,
+    /// A static program to run inside instead of the kernel tests
+    #[arg(long)]
+    program: Option<PathBuf>,
+    /// Arguments for the test program
+    #[arg(last = true)]
+    args: Vec<String>,
+}
+
+/// Emulation is slow; twice what the tests have ever taken.
+pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(15 * 60);
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let programs = match &args.program {
+        Some(program) => Programs::with(program)?,
+        None => Programs::build()?,
+    };
+    let kernels = if args.kernels.is_empty() { &Kernel::ALL[..] } else { &args.kernels };
+    let timeout = Duration::from_secs(args.timeout);
+    let stages: Vec<_> = kernels
+        .iter()
+        .map(|&kernel| {
+            Stage::run(format!("vm {kernel}"), || run_kernel(kernel, &programs, &args.args, timeout))
+        })
+        .collect();
+    for stage in &stages {
+        println!("{}", stage.line(Summary::to_string));
+    }
+    let good = stages.iter().all(|stage| stage.result.as_ref().is_ok_and(|summary| summary.failed == 0));
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Boots one kernel, runs the programs in it and says how the tests ended. An error means that
+/// something else than a test failed.
+pub(crate) fn run_kernel(
+    kernel: Kernel,
+    programs: &Programs,
+    args: &[String],
+    timeout: Duration,
+) -> Result<Summary> {
+    packages::ensure(&PACKAGES)?;
+    let dir = paths::target().join("vm").join(kernel.to_string());
+    fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    let image = kernel::fetch(kernel, &dir)?;
+    println!("vm: {}", image.version);
+    let initramfs = dir.join("initramfs");
+    initramfs::write(&initramfs, &image, programs, args)?;
+    let disks = disks::make(&dir)?;
+    qemu::Machine { kernel: &image.vmlinuz, initramfs: &initramfs, disks: &disks, log: &dir.join("console.log") }
+        .run(timeout)
+}
