@@ -21,6 +21,14 @@ impl Summary {
         };
         Some(Self { passed: count("passed")?, failed: count("failed")?, skipped: count("ignored")? })
     }
+
+    /// Reads what `Display` writes.
+    pub(crate) fn from_total_line(line: &str) -> Option<Self> {
+        let mut parts = line.trim().split(", ");
+        let mut count = |what: &str| parts.next()?.strip_suffix(what)?.trim().parse().ok();
+        let sum = Self { passed: count("passed")?, failed: count("failed")?, skipped: count("skipped")? };
+        parts.next().is_none().then_some(sum)
+    }
 }
 
 impl AddAssign for Summary {
@@ -72,5 +80,7 @@ mod tests {
         let mut sum = Summary { passed: 1, failed: 0, skipped: 2 };
         sum += Summary { passed: 10, failed: 1, skipped: 0 };
         assert_eq!(sum.to_string(), "11 passed, 1 failed, 2 skipped");
+        assert_eq!(Summary::from_total_line("11 passed, 1 failed, 2 skipped"), Some(sum));
+        assert_eq!(Summary::from_total_line("  vm 6.1 3.0 s 11 passed, 1 failed, 2 skipped"), None);
     }
 }

@@ -1,6 +1,6 @@
 //! Offsets of kernel structure fields, from the running kernel's BTF.
 
-use btf_rs::{Btf, BtfType, Type};
+use btf_rs::{Btf, Type};
 use upcall_common::abi::{ABSENT, Offsets};
 
 /// Where the kernel publishes its type information.

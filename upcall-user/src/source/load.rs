@@ -165,11 +165,15 @@ fn attach(ebpf: &mut Ebpf, wanted: &'static Program, layout: &Layout, btf: &Btf)
 }
 
 /// A source that is given up must not go on marking.
-fn detach(ebpf: &mut Ebpf, program: &Program) {
-    if let Some(program) = ebpf.program_mut(program.name())
-        && let Err(error) = program.unload()
-    {
-        tracing::warn!(%error, "cannot unload a BPF program");
+fn detach(ebpf: &mut Ebpf, wanted: &Program) {
+    let done = match ebpf.program_mut(wanted.name()) {
+        Some(AyaProgram::BtfTracePoint(program)) => program.unload(),
+        Some(AyaProgram::FEntry(program)) => program.unload(),
+        Some(AyaProgram::FExit(program)) => program.unload(),
+        _ => return,
+    };
+    if let Err(error) = done {
+        tracing::warn!(%error, program = wanted.name(), "cannot unload a BPF program");
     }
 }
 

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::{
     Source,
-    btf::{Layout, VMLINUX},
+    btf::VMLINUX,
     load::{self, Lost, Sizes},
     paths::{MutationPath, PATHS},
 };

@@ -99,11 +99,9 @@ fn read_lines(console: impl Read, sender: &SyncSender<String>) {
     let mut console = BufReader::new(console);
     loop {
         let mut line = Vec::new();
-        let read = console.by_ref().take(LINE).read_until(b'\n', &mut line);
-        // The end of the console or of the reader: both end the watch, which then judges.
-        if read.is_ok_and(|read| read == 0)
-            || sender.send(String::from_utf8_lossy(&line).trim_end().to_owned()).is_err()
-        {
+        let Ok(1..) = console.by_ref().take(LINE).read_until(b'\n', &mut line) else { return };
+        // Nobody receives any more when the machine has been given up.
+        if sender.send(String::from_utf8_lossy(&line).trim_end().to_owned()).is_err() {
             return;
         }
     }

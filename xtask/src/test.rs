@@ -1,0 +1,146 @@
+//! `cargo xtask test`: every test that this machine can run, summed up in the last line.
+
+use std::{
+    process::{Command, ExitCode},
+    time::Duration,
+};
+
+use anyhow::{Result, bail};
+
+use crate::{
+    cargo::cargo,
+    command, packages, paths,
+    stage::Stage,
+    summary::Summary,
+    vm::{self, Kernel, Programs},
+};
+
+/// What the native kernel tests make filesystems and change files with.
+const PACKAGES: [&str; 5] = ["e2fsprogs", "xfsprogs", "btrfs-progs", "acl", "attr"];
+
+#[derive(clap::Args, Default)]
+pub(crate) struct Args {
+    /// Leave out the kernels under QEMU
+    #[arg(long)]
+    no_vm: bool,
+    /// Seconds after which a kernel under QEMU is given up
+    #[arg(long, default_value_t = vm::DEFAULT_TIMEOUT.as_secs())]
+    timeout: u64,
+}
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let mut stages = vec![Stage::run("unit", unit), Stage::run("native", native)];
+    if args.no_vm {
+        println!("vm: left out (--no-vm)");
+    } else {
+        stages.extend(virtual_machines(Duration::from_secs(args.timeout)));
+    }
+    println!();
+    for stage in &stages {
+        println!("{}", stage.line(Summary::to_string));
+    }
+    let total = total(&stages);
+    println!("{total}");
+    Ok(if total.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// A stage that could not run counts as one failed test, so that the last line cannot look good.
+fn total(stages: &[Stage<Summary>]) -> Summary {
+    let mut total = Summary::default();
+    for stage in stages {
+        let could_not = Summary { failed: 1, ..Summary::default() };
+        total += *stage.result.as_ref().unwrap_or(&could_not);
+    }
+    total
+}
+
+/// Unit and protocol tests, which need no privilege. The kernel tests are not among them: their target
+/// says `test = false`.
+fn unit() -> Result<Summary> {
+    command::run(cargo().args(["build", "--quiet", "--workspace", "--bins"]))?;
+    summed(with_program(cargo().args(["test", "--quiet", "--workspace", "--no-fail-fast"])))
+}
+
+/// The kernel tests on the running kernel.
+fn native() -> Result<Summary> {
+    let kernel_tests = ["test", "--quiet", "--workspace", "--test", "kernel"];
+    if !nix::unistd::geteuid().is_root() {
+        let list = command::output(cargo().args(kernel_tests).args(["--", "--list"]))?;
+        let skipped = list.lines().filter(|line| line.ends_with(": test")).count();
+        println!("native: {skipped} tests skipped: they load BPF programs, which needs root");
+        return Ok(Summary { skipped: skipped.try_into()?, ..Summary::default() });
+    }
+    packages::ensure(&PACKAGES)?;
+    summed(with_program(cargo().args(kernel_tests)))
+}
+
+fn virtual_machines(timeout: Duration) -> Vec<Stage<Summary>> {
+    let built = Stage::run("vm build", Programs::build);
+    let programs = match built.result {
+        Ok(programs) => programs,
+        Err(error) => return vec![Stage { name: built.name, result: Err(error), took: built.took }],
+    };
+    let run = |kernel| {
+        Stage::run(format!("vm {kernel}"), || vm::run_kernel(kernel, &programs, &[], timeout))
+    };
+    Kernel::ALL.into_iter().map(run).collect()
+}
+
+/// Tells the tests where the program `upcall` is.
+fn with_program(command: &mut Command) -> &mut Command {
+    command.env("UPCALL_BIN", paths::target().join("debug/upcall"))
+}
+
+/// Runs test programs and adds up what they report.
+fn summed(command: &mut Command) -> Result<Summary> {
+    let mut sum = None;
+    let status = command::tee(command, |line| {
+        if let Some(summary) = Summary::from_result_line(line) {
+            *sum.get_or_insert_default() += summary;
+        }
+    })?;
+    let Some(sum): Option<Summary> = sum else {
+        bail!("{} ended with {status} and no summary", command::shown(command));
+    };
+    if !status.success() && sum.failed == 0 {
+        bail!("{} ended with {status} after {sum}", command::shown(command));
+    }
+    Ok(sum)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn printing(text: &str, code: u8) -> Result<Summary> {
+        summed(Command::new("sh").args(["-c", &format!("printf '%s' '{text}'; exit {code}")]))
+    }
+
+    #[test]
+    fn the_summaries_of_all_programs_are_added() -> Result<()> {
+        let line = "test result: ok. 2 passed; 0 failed; 1 ignored; 0 measured";
+        let sum = printing(&format!("{line}\nother\n{line}\n"), 0)?;
+        assert_eq!(sum, Summary { passed: 4, failed: 0, skipped: 2 });
+        Ok(())
+    }
+
+    #[test]
+    fn a_run_that_fails_without_a_failed_test_is_an_error() {
+        assert!(printing("test result: ok. 2 passed; 0 failed; 0 ignored\n", 101).is_err());
+        assert!(printing("error: could not compile\n", 101).is_err());
+        assert!(printing("", 0).is_err());
+    }
+
+    #[test]
+    fn failed_tests_are_a_result() -> Result<()> {
+        assert_eq!(printing("test result: FAILED. 2 passed; 1 failed; 0 ignored\n", 101)?.failed, 1);
+        Ok(())
+    }
+
+    #[test]
+    fn a_stage_that_could_not_run_counts_as_a_failure() {
+        let good = Summary { passed: 3, failed: 0, skipped: 0 };
+        let stages = [Stage::run("good", || Ok(good)), Stage::run("bad", || bail!("no QEMU"))];
+        assert_eq!(total(&stages), Summary { passed: 3, failed: 1, skipped: 0 });
+    }
+}
