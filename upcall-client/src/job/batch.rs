@@ -41,14 +41,11 @@ pub(super) struct Batch<K> {
 impl<K> Batch<K> {
     /// Takes keys off `queue`, as many as fit. `view` gives the watch and the version known of it, or
     /// `None` for a key that is to be skipped.
-    pub(super) fn fill<'a>(
+    pub(super) fn fill(
         queue: &mut VecDeque<K>,
         limits: &Limits,
-        view: impl for<'k> Fn(&'k K) -> Option<(&'a Watch, u64)>,
-    ) -> Self
-    where
-        K: 'a,
-    {
+        view: impl Fn(&K) -> Option<(Watch, u64)>,
+    ) -> Self {
         let mut batch = Self { sent: Vec::new(), refused: Vec::new(), items: Vec::new(), files: Vec::new() };
         let mut bytes = 4;
         while let Some(key) = queue.pop_front() {

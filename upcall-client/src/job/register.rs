@@ -32,7 +32,7 @@ impl Register {
 impl Job for Register {
     fn next_frame(&mut self, _: &mut State, limits: &Limits) -> Option<Request> {
         let Self { queue, sent, outcomes, .. } = self;
-        let mut batch = Batch::fill(queue, limits, |(_, watch)| Some((watch, 0)));
+        let mut batch = Batch::fill(queue, limits, |(_, watch)| Some((watch.clone(), 0)));
         for ((place, _), code) in batch.refused.drain(..) {
             settle(outcomes, place, Err(ItemError { code }));
         }

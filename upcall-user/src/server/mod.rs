@@ -1,0 +1,36 @@
+//! The only code that talks to sockets: listens, and runs one session per client.
+
+mod listen;
+mod requests;
+mod session;
+mod transport;
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::{broadcast, watch};
+
+use crate::{
+    access::{Exports, Principal},
+    events::{EventSwitch, SharedEvent},
+    hub::Hub,
+};
+
+pub use listen::{ListenError, Listeners};
+
+/// What all sessions share.
+pub struct Service {
+    pub hub: Arc<Hub>,
+    pub exports: Arc<Exports>,
+    /// Whom a peer over plaintext TCP counts as.
+    pub tcp_principal: Principal,
+    pub epoch: u64,
+    /// Live events, for those who look.
+    pub events: broadcast::Sender<SharedEvent>,
+    pub event_switch: EventSwitch,
+    /// What `status` adds to the hub's part.
+    pub about: serde_json::Value,
+    pub hello_timeout: Duration,
+    pub stall_timeout: Duration,
+    /// Becomes true when the daemon ends.
+    pub shutdown: watch::Receiver<bool>,
+}

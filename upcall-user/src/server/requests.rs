@@ -1,0 +1,206 @@
+//! What each request asks of the hub, and its answer.
+
+use std::{
+    ffi::OsString,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::ffi::OsStringExt,
+    },
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use upcall_common::{
+    change,
+    wire::{self, Code, Known, Message, RegisterItem, Registered, RenewItem, Target as WireTarget},
+};
+
+use super::{Service, session::Peer, transport::Transport};
+use crate::{
+    access::{self, AccessError, Resolved, Target},
+    events::EventFilter,
+    hub::{ClientIndex, Hub, Inode, NoInterest, Origin, RegisterError, Wish},
+};
+
+/// What to do about a request.
+pub(super) enum Answer {
+    Frame(Message),
+    /// Answer once everything that has happened is sent.
+    Barrier,
+    /// Start a stream of events.
+    Events(EventFilter),
+    Nothing,
+    /// Close the connection with this reason.
+    End(Code, String),
+}
+
+impl Answer {
+    fn error(code: Code, message: impl Into<String>) -> Self {
+        Self::Frame(Message::Error { code, message: message.into() })
+    }
+}
+
+pub(super) async fn answer(
+    message: Message,
+    peer: &Peer,
+    client: ClientIndex,
+    transport: &mut Transport,
+    service: &Arc<Service>,
+) -> Answer {
+    match message {
+        Message::Register(items) => {
+            let descriptors = transport.claim(wire::descriptors(&items));
+            Answer::Frame(Message::Registered(register(items, descriptors, peer, client, service).await))
+        }
+        Message::Unregister(ids) => Answer::Frame(Message::Unregistered(
+            ids.into_iter().map(|id| code(service.hub.unregister(client, id))).collect(),
+        )),
+        Message::Renew(items) => Answer::Frame(Message::Renewed(
+            items.into_iter().map(|item| renew(&service.hub, client, &item)).collect(),
+        )),
+        Message::Sync => Answer::Barrier,
+        Message::Ping(bytes) => Answer::Frame(Message::Pong(bytes)),
+        Message::Pong(_) => Answer::Nothing,
+        Message::Status | Message::Events(_) if !peer.is_operator() => {
+            let reason = "only root, or the daemon's own user, over the Unix socket";
+            Answer::error(Code::NotPermitted, reason)
+        }
+        Message::Status => Answer::Frame(Message::StatusReply(status(service))),
+        Message::Events(filter) => match EventFilter::parse(&filter) {
+            Ok(filter) => Answer::Events(filter),
+            Err(error) => Answer::End(Code::Malformed, format!("bad event filter: {error}")),
+        },
+        Message::Unknown { kind, .. } => Answer::error(Code::UnknownType, format!("frame type {kind} is not known")),
+        _ => Answer::End(Code::Malformed, "a client does not send frames of this type".into()),
+    }
+}
+
+fn status(service: &Service) -> String {
+    let mut status = service.about.clone();
+    match (status.as_object_mut(), serde_json::to_value(service.hub.status())) {
+        (Some(fields), Ok(hub)) => {
+            fields.insert("hub".into(), hub);
+        }
+        (_, Err(error)) => tracing::error!(%error, "cannot describe the daemon's state"),
+        _ => {}
+    }
+    status.to_string()
+}
+
+fn code(result: Result<(), NoInterest>) -> Code {
+    match result {
+        Ok(()) => Code::Ok,
+        Err(NoInterest) => Code::NoInterest,
+    }
+}
+
+fn lifetime(ms: u32) -> Option<Duration> {
+    (ms > 0).then(|| Duration::from_millis(ms.into()))
+}
+
+fn renew(hub: &Hub, client: ClientIndex, item: &RenewItem) -> Code {
+    code(hub.renew(client, item.interest, lifetime(item.lifetime_ms)))
+}
+
+/// Finds the files on a thread of its own, since that waits for disks and takes on the peer's identity; then
+/// makes the interests.
+async fn register(
+    items: Vec<RegisterItem>,
+    descriptors: Vec<OwnedFd>,
+    peer: &Peer,
+    client: ClientIndex,
+    service: &Arc<Service>,
+) -> Vec<Registered> {
+    let mut descriptors: Vec<Option<OwnedFd>> = descriptors.into_iter().map(Some).collect();
+    let mut answers: Vec<Registered> = Vec::with_capacity(items.len());
+    let (mut places, mut targets) = (Vec::new(), Vec::new());
+    for (place, item) in items.iter().enumerate() {
+        match target(item, &mut descriptors) {
+            Ok(target) => {
+                answers.push(Registered::refused(Code::Internal));
+                places.push(place);
+                targets.push(target);
+            }
+            Err(code) => answers.push(Registered::refused(code)),
+        }
+    }
+    let (exports, principal) = (Arc::clone(&service.exports), peer.principal.clone());
+    let resolved =
+        tokio::task::spawn_blocking(move || access::resolve_batch(&exports, &principal, &targets)).await;
+    let Ok(resolved) = resolved else {
+        tracing::error!("finding files to watch failed");
+        return answers;
+    };
+    for (place, found) in places.into_iter().zip(resolved) {
+        let (Some(answer), Some(item)) = (answers.get_mut(place), items.get(place)) else { continue };
+        *answer = match found {
+            Ok(found) => interest(&service.hub, client, item, found),
+            Err(error) => {
+                tracing::debug!(%error, "registration refused");
+                Registered::refused(refusal(&error))
+            }
+        };
+    }
+    answers
+}
+
+fn target(item: &RegisterItem, descriptors: &mut [Option<OwnedFd>]) -> Result<Target, Code> {
+    if item.mask == 0 || item.mask & !change::ALL != 0 {
+        return Err(Code::BadMask);
+    }
+    let path = |bytes: &[u8]| PathBuf::from(OsString::from_vec(bytes.to_vec()));
+    match &item.target {
+        WireTarget::Path(bytes) => Ok(Target::Path(path(bytes))),
+        WireTarget::Handle { anchor, handle_type, handle } => {
+            Ok(Target::Handle { anchor: path(anchor), handle_type: *handle_type, bytes: handle.clone() })
+        }
+        WireTarget::Descriptor(place) => descriptors
+            .get_mut(usize::from(*place))
+            .and_then(Option::take)
+            .map(Target::Descriptor)
+            .ok_or(Code::BadTarget),
+        WireTarget::Unrecognised(_) => Err(Code::BadTarget),
+    }
+}
+
+fn refusal(error: &AccessError) -> Code {
+    match error {
+        AccessError::NotExported(_) => Code::NotExported,
+        AccessError::NotPermitted(_) => Code::NotPermitted,
+        AccessError::NotFound(_) => Code::NotFound,
+        AccessError::StaleHandle(_) => Code::StaleHandle,
+        AccessError::BadTarget(_) => Code::BadTarget,
+        AccessError::Unsupported(_) => Code::Unsupported,
+        AccessError::Internal { .. } => {
+            tracing::error!(%error, "cannot find a file to watch");
+            Code::Internal
+        }
+    }
+}
+
+fn interest(hub: &Hub, client: ClientIndex, item: &RegisterItem, found: Resolved) -> Registered {
+    let wish = Wish { cookie: item.cookie, mask: item.mask, include_own: item.include_own };
+    let export = found.export;
+    let origin = found.handle.map(|handle| Origin { export, handle });
+    let inode = Inode { fd: found.fd.as_fd(), origin };
+    match hub.register(client, inode, wish, lifetime(item.lifetime_ms), item.known_version) {
+        Ok(made) => Registered {
+            code: Code::Ok,
+            known: match (item.known_version, made.unchanged) {
+                (0, _) => Known::None,
+                (_, true) => Known::Unchanged,
+                (_, false) => Known::Changed,
+            },
+            interest: made.interest,
+            version: made.version,
+            attrs: made.attrs.map(Into::into),
+        },
+        Err(error) => Registered::refused(match error {
+            RegisterError::NoSlots => Code::NoSlots,
+            RegisterError::Limit => Code::Limit,
+            RegisterError::Unsupported => Code::Unsupported,
+            RegisterError::Kernel => Code::Internal,
+        }),
+    }
+}
