@@ -3,21 +3,7 @@
 use bytes::{Buf, BufMut, BytesMut};
 
 use super::error::Malformed;
-
-/// Attributes of an inode at one version.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Attrs {
-    pub size: u64,
-    pub mtime_sec: i64,
-    pub ctime_sec: i64,
-    pub mtime_nsec: u32,
-    pub ctime_nsec: u32,
-    /// File type and permission bits, as in `st_mode`.
-    pub mode: u32,
-    pub uid: u32,
-    pub gid: u32,
-    pub nlink: u32,
-}
+pub use crate::abi::Attrs;
 
 impl Attrs {
     /// Bytes on the wire.

@@ -194,7 +194,7 @@ fn interest(hub: &Hub, client: ClientIndex, item: &RegisterItem, found: Resolved
             },
             interest: made.interest,
             version: made.version,
-            attrs: made.attrs.map(Into::into),
+            attrs: made.attrs,
         },
         Err(error) => Registered::refused(match error {
             RegisterError::NoSlots => Code::NoSlots,

@@ -222,7 +222,7 @@ fn item(upcall: &Upcall) -> UpcallItem {
         cookie: upcall.cookie,
         interest: upcall.interest,
         version: upcall.version,
-        attrs: upcall.attrs.map(Into::into),
+        attrs: upcall.attrs,
         ended: upcall.ended,
     }
 }

@@ -1,0 +1,147 @@
+//! From the kernel's record to an event that a person reads.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use upcall_common::{
+    abi::{EVENT_PATH, Event, Hook, Key, Op},
+    change,
+};
+
+use super::mounts::Mounts;
+
+pub type SharedEvent = Arc<LiveEvent>;
+
+/// One change, as `upcall debug --json` prints it.
+#[derive(Clone, Debug, Serialize)]
+pub struct LiveEvent {
+    /// Seconds since the machine started.
+    pub time: f64,
+    pub hook: &'static str,
+    pub op: &'static str,
+    pub dev: u32,
+    pub ino: u64,
+    pub path: Option<String>,
+    pub pid: u32,
+    pub tid: u32,
+    pub comm: String,
+    pub uid: u32,
+    /// Bytes, or attribute bits; 0 where the source cannot tell.
+    pub amount: u64,
+    pub changes: Vec<&'static str>,
+    /// Interests in the inode, and how many of them are told of this.
+    pub interested: usize,
+    pub told: usize,
+    #[serde(skip)]
+    bits: u32,
+}
+
+/// The event with what only its reader can know.
+#[derive(Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    event: &'a LiveEvent,
+    /// Events that this reader was too slow for, so far.
+    lost: u64,
+}
+
+impl LiveEvent {
+    /// `None`: not a record of this version.
+    pub(super) fn parse(record: &[u8], mounts: &mut Mounts) -> Option<Self> {
+        let mut fields = Fields(record);
+        let (time, ino, amount) = (fields.u64()?, fields.u64()?, fields.u64()?);
+        let (dev, pid, tid, uid, bits) = (fields.u32()?, fields.u32()?, fields.u32()?, fields.u32()?, fields.u32()?);
+        let (op, hook) = (Op::from_raw(fields.u16()?)?, Hook::from_raw(fields.u16()?)?);
+        let comm = text(fields.take(16)?);
+        let (used, whole) = (fields.u32()? as usize, fields.u32()? != 0);
+        let names = fields.take(EVENT_PATH)?.get(..used)?;
+        let path = if whole { mounts.locate(dev, &join(names)) } else { None };
+        Some(Self {
+            time: time as f64 / 1e9,
+            hook: hook.name(),
+            op: op.name(),
+            dev,
+            ino,
+            path,
+            pid,
+            tid,
+            comm,
+            uid,
+            amount,
+            changes: change::names(bits).collect(),
+            interested: 0,
+            told: 0,
+            bits,
+        })
+    }
+
+    pub(super) fn key(&self) -> Key {
+        Key::new(self.dev, self.ino)
+    }
+
+    pub(super) fn bits(&self) -> u32 {
+        self.bits
+    }
+
+    pub(super) fn set_audience(&mut self, (interested, told): (usize, usize)) {
+        (self.interested, self.told) = (interested, told);
+    }
+
+    /// `lost`: events that this reader was too slow for.
+    pub fn to_json(&self, lost: u64) -> String {
+        // Plain fields only: it cannot fail.
+        serde_json::to_string(&Shown { event: self, lost }).unwrap_or_default()
+    }
+}
+
+const _: () = assert!(size_of::<Event>() == 72 + EVENT_PATH);
+
+/// Names come leaf first, each ended by a NUL.
+fn join(names: &[u8]) -> String {
+    let mut pieces: Vec<_> = names.split(|byte| *byte == 0).filter(|piece| !piece.is_empty()).collect();
+    pieces.reverse();
+    pieces.iter().fold(String::new(), |path, piece| path + "/" + &String::from_utf8_lossy(piece))
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes.split(|byte| *byte == 0).next().unwrap_or_default()).into_owned()
+}
+
+/// Fields of a record, in the kernel's order.
+struct Fields<'a>(&'a [u8]);
+
+impl<'a> Fields<'a> {
+    fn take(&mut self, count: usize) -> Option<&'a [u8]> {
+        let (head, rest) = self.0.split_at_checked(count)?;
+        self.0 = rest;
+        Some(head)
+    }
+
+    fn u64(&mut self) -> Option<u64> {
+        self.take(8)?.try_into().ok().map(u64::from_ne_bytes)
+    }
+
+    fn u32(&mut self) -> Option<u32> {
+        self.take(4)?.try_into().ok().map(u32::from_ne_bytes)
+    }
+
+    fn u16(&mut self) -> Option<u16> {
+        self.take(2)?.try_into().ok().map(u16::from_ne_bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_joined_from_the_root_down() {
+        assert_eq!(join(b"file\0dir\0"), "/dir/file");
+        assert_eq!(join(b""), "");
+    }
+
+    #[test]
+    fn a_short_record_is_refused() {
+        assert!(LiveEvent::parse(&[0; 100], &mut Mounts::default()).is_none());
+    }
+}
