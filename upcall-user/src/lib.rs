@@ -1,6 +1,13 @@
 //! The library behind the program `upcall`: see ARCHITECTURE.md for how the parts hang together.
 
 pub mod access;
+pub mod cli;
+pub mod config;
+pub mod daemon;
+pub mod dispatch;
+pub mod events;
 pub mod hub;
+pub mod logging;
+pub mod server;
 pub mod source;
 pub mod sys;

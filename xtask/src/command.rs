@@ -24,11 +24,6 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
     String::from_utf8(output.stdout).with_context(|| format!("{} did not print text", shown(command)))
 }
 
-/// Whether it can be run and succeeds; its output is dropped.
-pub(crate) fn succeeds(command: &mut Command) -> bool {
-    command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
-}
-
 /// Runs to the end, passing each line of standard output on and showing it to `see`.
 pub(crate) fn tee(command: &mut Command, mut see: impl FnMut(&str)) -> Result<ExitStatus> {
     let mut child =

@@ -80,9 +80,7 @@ fn virtual_machines(timeout: Duration) -> Vec<Stage<Summary>> {
         Ok(programs) => programs,
         Err(error) => return vec![Stage { name: built.name, result: Err(error), took: built.took }],
     };
-    let run = |kernel| {
-        Stage::run(format!("vm {kernel}"), || vm::run_kernel(kernel, &programs, &[], timeout))
-    };
+    let run = |kernel| Stage::run(format!("vm {kernel}"), || vm::run_kernel(kernel, &programs, &[], timeout));
     Kernel::ALL.into_iter().map(run).collect()
 }
 

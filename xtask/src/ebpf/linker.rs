@@ -43,7 +43,8 @@ pub(super) fn find(toolchain: &Toolchain) -> Result<Linker> {
 
 fn is_right(program: &Path, llvm: &Path) -> bool {
     let asked = Command::new(program).arg("--version").env("LD_LIBRARY_PATH", llvm).output();
-    asked.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).trim() == format!("bpf-linker {VERSION}"))
+    asked
+        .is_ok_and(|output| String::from_utf8_lossy(&output.stdout).trim() == format!("bpf-linker {VERSION}"))
 }
 
 /// A directory that holds the compiler's LLVM and nothing else: the linker takes the first that it

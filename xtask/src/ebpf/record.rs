@@ -33,9 +33,9 @@ impl Record {
             .trim_end()
             .rsplit_once('\n')
             .context("the record of the object's toolchain has one line only; run: cargo xtask ebpf")?;
-        let digest = digest
-            .strip_prefix(DIGEST)
-            .context("the record of the object's toolchain does not end with a digest; run: cargo xtask ebpf")?;
+        let digest = digest.strip_prefix(DIGEST).context(
+            "the record of the object's toolchain does not end with a digest; run: cargo xtask ebpf",
+        )?;
         Ok(Self { toolchain: toolchain.to_owned(), sha256: digest.to_owned() })
     }
 }
@@ -56,7 +56,8 @@ mod tests {
 
     #[test]
     fn a_record_is_read_back_as_written() -> Result<()> {
-        let record = Record { toolchain: "rustc 1.96.0\nbpf-linker 0.10.3".into(), sha256: sha256(b"object") };
+        let record =
+            Record { toolchain: "rustc 1.96.0\nbpf-linker 0.10.3".into(), sha256: sha256(b"object") };
         assert_eq!(Record::parse(&record.to_string())?, record);
         Ok(())
     }

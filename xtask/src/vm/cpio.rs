@@ -37,19 +37,19 @@ impl Archive {
         self.entries += 1;
         let links = if mode & DIRECTORY == DIRECTORY { 2 } else { 1 };
         let fields = [
-            self.entries as usize,  // inode
-            mode as usize,          // mode
-            0,                      // uid
-            0,                      // gid
-            links,                  // nlink
-            0,                      // mtime
-            content.len(),          // size
-            0,                      // major of the containing device
-            0,                      // its minor
-            device.0 as usize,      // major of a device
-            device.1 as usize,      // its minor
-            path.len() + 1,         // length of the name with its NUL
-            0,                      // checksum: unused in this format
+            self.entries as usize, // inode
+            mode as usize,         // mode
+            0,                     // uid
+            0,                     // gid
+            links,                 // nlink
+            0,                     // mtime
+            content.len(),         // size
+            0,                     // major of the containing device
+            0,                     // its minor
+            device.0 as usize,     // major of a device
+            device.1 as usize,     // its minor
+            path.len() + 1,        // length of the name with its NUL
+            0,                     // checksum: unused in this format
         ];
         self.bytes.extend_from_slice(b"070701");
         for field in fields {

@@ -15,7 +15,9 @@ const GROUP: &str = "root:x:0:\nnogroup:x:65534:\n";
 /// Writes the archive.
 pub(super) fn write(to: &Path, image: &Image, programs: &Programs, args: &[String]) -> Result<()> {
     let mut archive = Archive::default();
-    for dir in ["/bin", "/dev", "/etc", ORDERS, "/lib", "/lib/modules", "/mnt", "/proc", "/root", "/run", "/sys"] {
+    for dir in
+        ["/bin", "/dev", "/etc", ORDERS, "/lib", "/lib/modules", "/mnt", "/proc", "/root", "/run", "/sys"]
+    {
         archive.dir(dir, 0o755);
     }
     archive.dir("/tmp", 0o1777);

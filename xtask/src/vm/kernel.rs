@@ -120,7 +120,9 @@ fn dependency(depends: &str) -> Option<&str> {
 }
 
 fn get(name: &str, dir: &Path) -> Result<()> {
-    command::run(Command::new("apt-get").args(["-q", "download", name]).current_dir(dir).stdout(std::io::stderr()))
+    command::run(
+        Command::new("apt-get").args(["-q", "download", name]).current_dir(dir).stdout(std::io::stderr()),
+    )
 }
 
 #[cfg(test)]

@@ -75,6 +75,11 @@ pub(crate) fn run_kernel(
     let initramfs = dir.join("initramfs");
     initramfs::write(&initramfs, &image, programs, args)?;
     let disks = disks::make(&dir)?;
-    qemu::Machine { kernel: &image.vmlinuz, initramfs: &initramfs, disks: &disks, log: &dir.join("console.log") }
-        .run(timeout)
+    qemu::Machine {
+        kernel: &image.vmlinuz,
+        initramfs: &initramfs,
+        disks: &disks,
+        log: &dir.join("console.log"),
+    }
+    .run(timeout)
 }

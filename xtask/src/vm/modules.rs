@@ -36,10 +36,7 @@ pub(super) fn load(dir: &Path) -> Result<Vec<Module>> {
 }
 
 /// Each module after those it needs. `needs` answers `None` for what need not or cannot be loaded.
-fn order(
-    wanted: &[&str],
-    mut needs: impl FnMut(&str) -> Result<Option<Vec<String>>>,
-) -> Result<Vec<String>> {
+fn order(wanted: &[&str], mut needs: impl FnMut(&str) -> Result<Option<Vec<String>>>) -> Result<Vec<String>> {
     let mut order = Vec::new();
     let mut begun = BTreeSet::new();
     // A name and whether what it needs has been put before it.

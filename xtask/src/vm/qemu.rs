@@ -34,9 +34,11 @@ pub(super) struct Machine<'a> {
 impl Machine<'_> {
     /// Boots, shows the console, and judges; past `timeout` the machine is killed.
     pub(super) fn run(&self, timeout: Duration) -> Result<Summary> {
-        let mut log = File::create(self.log).with_context(|| format!("cannot make {}", self.log.display()))?;
+        let mut log =
+            File::create(self.log).with_context(|| format!("cannot make {}", self.log.display()))?;
         let mut command = self.command();
-        let mut child = command.spawn().with_context(|| format!("cannot run {}", command::shown(&command)))?;
+        let mut child =
+            command.spawn().with_context(|| format!("cannot run {}", command::shown(&command)))?;
         let mut verdict = Verdict::default();
         let watched = watch(&mut child, timeout, |line| {
             verdict.see(line);

@@ -23,7 +23,9 @@ const MOUNTS: [(&str, &str, &str); 10] = [
 ];
 
 pub(crate) fn kernel_filesystems() -> Result<()> {
-    MOUNTS.into_iter().try_for_each(|(filesystem, at, options)| filesystem_at(filesystem, at, filesystem, options))
+    MOUNTS
+        .into_iter()
+        .try_for_each(|(filesystem, at, options)| filesystem_at(filesystem, at, filesystem, options))
 }
 
 /// Mounts a filesystem on a directory, which is made if need be.

@@ -1,0 +1,110 @@
+//! The command line.
+
+mod debug;
+mod doctor;
+mod status;
+mod watch;
+
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+
+use anyhow::{Context, Result};
+use clap::{Args, Parser, Subcommand};
+use upcall_client::{Address, Client, Options, Upcalls};
+
+use crate::{
+    config::{Config, DEFAULT_SOCKET},
+    daemon,
+    source::SourceChoice,
+};
+
+/// Tells clients of changes to files on this host.
+#[derive(Debug, Parser)]
+#[command(name = "upcall", version)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Watch for changes and tell clients (needs root)
+    Daemon(DaemonArgs),
+    /// Print upcalls for files or directories
+    Watch(watch::WatchArgs),
+    /// Print every change as it happens (needs root)
+    Debug(debug::DebugArgs),
+    /// Print the daemon's state (needs root)
+    Status(status::StatusArgs),
+    /// Say what this kernel allows, and which changes would be seen (needs root)
+    Doctor(doctor::DoctorArgs),
+}
+
+#[derive(Debug, Args)]
+struct DaemonArgs {
+    /// Configuration file (TOML)
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Tree or file that clients may watch; may be repeated. Replaces the file's list
+    #[arg(long = "export", value_name = "PATH")]
+    exports: Vec<PathBuf>,
+    /// Unix socket to listen on
+    #[arg(long, value_name = "PATH")]
+    unix: Option<PathBuf>,
+    /// TCP address to listen on, loopback only
+    #[arg(long, value_name = "ADDR")]
+    tcp: Option<SocketAddr>,
+    /// How changes are seen
+    #[arg(long, value_enum)]
+    source: Option<SourceChoice>,
+}
+
+impl DaemonArgs {
+    fn resolve(self) -> Result<Config> {
+        let mut config = match &self.config {
+            Some(path) => Config::read(path)?,
+            None => Config::default(),
+        };
+        if !self.exports.is_empty() {
+            config.exports = self.exports;
+        }
+        config.unix = self.unix.unwrap_or(config.unix);
+        config.tcp = self.tcp.or(config.tcp);
+        config.source = self.source.unwrap_or(config.source);
+        Ok(config)
+    }
+}
+
+/// How to reach the daemon.
+#[derive(Debug, Args)]
+struct ConnectArgs {
+    /// Daemon's address: unix:PATH or tcp:HOST:PORT
+    #[arg(long, value_name = "ADDR", default_value = default_address())]
+    connect: Address,
+}
+
+const fn default_address() -> &'static str {
+    "unix:/run/upcall/upcall.sock"
+}
+
+impl ConnectArgs {
+    async fn client(&self, name: &str, reconnect: bool) -> Result<(Client, Upcalls)> {
+        let options = Options { name: name.into(), reconnect, ..Options::default() };
+        Client::connect(&self.connect, options).await.context("no connection to the daemon")
+    }
+}
+
+pub fn run(cli: Cli) -> Result<ExitCode> {
+    debug_assert!(default_address().ends_with(DEFAULT_SOCKET));
+    match cli.command {
+        Command::Daemon(args) => daemon::run(&args.resolve()?).map(|()| ExitCode::SUCCESS),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Watch(args) => block_on(watch::run(args)),
+        Command::Debug(args) => block_on(debug::run(args)),
+        Command::Status(args) => block_on(status::run(args)),
+    }
+}
+
+fn block_on(command: impl Future<Output = Result<()>>) -> Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(command).map(|()| ExitCode::SUCCESS)
+}

@@ -1,0 +1,200 @@
+//! What the administrator wants: a TOML file, overridden by the command line, checked whole before anything
+//! starts.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::Deserialize;
+
+use crate::source::SourceChoice;
+
+/// Where the daemon listens unless told otherwise.
+pub const DEFAULT_SOCKET: &str = "/run/upcall/upcall.sock";
+
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("cannot read {path}: {error}")]
+    Unreadable { path: PathBuf, error: std::io::Error },
+    #[error("{path}: {message}")]
+    Invalid { path: PathBuf, message: String },
+    #[error("no export: upcall is off until you enable a tree; name one with --export PATH, or with `exports = [\"PATH\"]` in the configuration file")]
+    NoExport,
+    #[error("{key} must be {rule}, not {value}")]
+    OutOfRange { key: &'static str, rule: &'static str, value: u64 },
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    #[default]
+    Human,
+    Json,
+}
+
+/// Every option, as the file spells it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Config {
+    /// Trees and files that may be watched.
+    pub exports: Vec<PathBuf>,
+    pub unix: PathBuf,
+    /// Loopback only; none: no TCP.
+    pub tcp: Option<SocketAddr>,
+    /// Whom a peer over TCP counts as.
+    pub tcp_user: String,
+    pub source: SourceChoice,
+    /// Inodes that can be watched at a time; 128 bytes each.
+    pub slots: u32,
+    /// Bytes; a power of two, at least a page. 16 for each dirty slot.
+    pub dirty_ring_bytes: u32,
+    pub event_ring_bytes: u32,
+    pub clients: usize,
+    pub interests_per_client: usize,
+    pub hello_timeout_ms: u64,
+    /// A client that takes no byte for so long is disconnected.
+    pub stall_timeout_ms: u64,
+    /// How long clients get to read what waits when the daemon ends.
+    pub drain_ms: u64,
+    /// `error`, `warn`, `info`, `debug`, `trace`, or a filter as tracing-subscriber reads it.
+    pub log: String,
+    pub log_format: LogFormat,
+}
+
+/// The keys of [`Config`]: a test keeps them in step.
+const KEYS: &[&str] = &[
+    "exports",
+    "unix",
+    "tcp",
+    "tcp_user",
+    "source",
+    "slots",
+    "dirty_ring_bytes",
+    "event_ring_bytes",
+    "clients",
+    "interests_per_client",
+    "hello_timeout_ms",
+    "stall_timeout_ms",
+    "drain_ms",
+    "log",
+    "log_format",
+];
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            exports: Vec::new(),
+            unix: DEFAULT_SOCKET.into(),
+            tcp: None,
+            tcp_user: "nobody".into(),
+            source: SourceChoice::Auto,
+            slots: 65_536,
+            dirty_ring_bytes: 256 * 1024,
+            event_ring_bytes: 4 * 1024 * 1024,
+            clients: 4096,
+            interests_per_client: 1_000_000,
+            hello_timeout_ms: 10_000,
+            stall_timeout_ms: 60_000,
+            drain_ms: 2000,
+            log: "info".into(),
+            log_format: LogFormat::Human,
+        }
+    }
+}
+
+impl Config {
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| ConfigError::Unreadable { path: path.to_owned(), error })?;
+        Self::parse(&text).map_err(|message| ConfigError::Invalid { path: path.to_owned(), message })
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let table: toml::Table = text.parse().map_err(|error: toml::de::Error| error.to_string())?;
+        if let Some(unknown) = table.keys().find(|key| !KEYS.contains(&key.as_str())) {
+            let nearest = KEYS.iter().min_by_key(|key| strsim::damerau_levenshtein(key, unknown));
+            return Err(format!("unknown key `{unknown}`; the nearest known one is `{}`", nearest.unwrap_or(&"exports")));
+        }
+        toml::from_str(text).map_err(|error| error.to_string())
+    }
+
+    /// Checks what types cannot say.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        if self.exports.is_empty() {
+            return Err(ConfigError::NoExport);
+        }
+        let check = |key, value: u64, ok: bool, rule| {
+            if ok { Ok(()) } else { Err(ConfigError::OutOfRange { key, rule, value }) }
+        };
+        check("slots", self.slots.into(), (1..=16_777_216).contains(&self.slots), "from 1 to 16777216")?;
+        for (key, bytes) in [("dirty_ring_bytes", self.dirty_ring_bytes), ("event_ring_bytes", self.event_ring_bytes)] {
+            let ok = bytes.is_power_of_two() && (4096..=1 << 30).contains(&bytes);
+            check(key, bytes.into(), ok, "a power of two from 4096 to 1073741824")?;
+        }
+        check("clients", self.clients as u64, self.clients > 0, "at least 1")?;
+        check("interests_per_client", self.interests_per_client as u64, self.interests_per_client > 0, "at least 1")?;
+        for (key, ms) in [("hello_timeout_ms", self.hello_timeout_ms), ("stall_timeout_ms", self.stall_timeout_ms)] {
+            check(key, ms, ms > 0, "at least 1")?;
+        }
+        Ok(())
+    }
+
+    pub fn drain(&self) -> Duration {
+        Duration::from_millis(self.drain_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_key_is_refused_with_the_nearest() {
+        let error = Config::parse("slotz = 5").expect_err("unknown");
+        assert!(error.contains("`slotz`") && error.contains("`slots`"), "{error}");
+    }
+
+    #[test]
+    fn every_key_is_accepted_and_known() {
+        let text = r#"
+            exports = ["/srv"]
+            unix = "/run/x.sock"
+            tcp = "127.0.0.1:1"
+            tcp_user = "nobody"
+            source = "fexit"
+            slots = 5
+            dirty_ring_bytes = 4096
+            event_ring_bytes = 4096
+            clients = 1
+            interests_per_client = 1
+            hello_timeout_ms = 1
+            stall_timeout_ms = 1
+            drain_ms = 1
+            log = "debug"
+            log_format = "json"
+        "#;
+        let config = Config::parse(text).expect("all keys");
+        config.validate().expect("valid");
+        assert_eq!(text.matches(" = ").count(), KEYS.len());
+        assert_eq!((config.slots, config.source, config.log_format), (5, SourceChoice::Fexit, LogFormat::Json));
+    }
+
+    #[test]
+    fn nonsense_is_refused_before_anything_starts() {
+        assert!(matches!(Config::default().validate(), Err(ConfigError::NoExport)));
+        let exports = vec![PathBuf::from("/srv")];
+        for broken in [
+            Config { slots: 0, ..Config::default() },
+            Config { dirty_ring_bytes: 5000, ..Config::default() },
+            Config { clients: 0, ..Config::default() },
+        ] {
+            assert!(matches!(
+                Config { exports: exports.clone(), ..broken }.validate(),
+                Err(ConfigError::OutOfRange { .. })
+            ));
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! The daemon: puts the parts together, runs until it is told to end, and drains.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use serde_json::json;
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    signal::unix::{SignalKind, signal},
+    sync::{broadcast, mpsc, watch},
+};
+
+use crate::{
+    access::{Exports, Principal},
+    config::Config,
+    dispatch,
+    events::{self, EventSwitch},
+    hub::{Hub, Limits, Slots},
+    logging,
+    server::{Listeners, Service},
+    source::{self, Loaded, Sizes},
+    sys::clock,
+};
+
+/// Runs the daemon to its end.
+pub fn run(config: &Config) -> Result<()> {
+    config.validate()?;
+    logging::init(&config.log, config.log_format)?;
+    let missing = source::missing_capabilities();
+    ensure!(missing.is_empty(), "upcall daemon needs the capabilities {}; run it as root", missing.join(", "));
+    let exports = Exports::open(&config.exports)?;
+    let tcp_principal = Principal::of_user(&config.tcp_user).context("the configured tcp_user")?;
+    raise_descriptor_limit();
+    let sizes = Sizes {
+        slots: config.slots,
+        dirty_ring_bytes: config.dirty_ring_bytes,
+        event_ring_bytes: config.event_ring_bytes,
+    };
+    let loaded = source::load(config.source, sizes, logging::bpf_level())?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(serve(config, exports, tcp_principal, loaded))
+}
+
+async fn serve(config: &Config, exports: Exports, tcp_principal: Principal, loaded: Loaded) -> Result<()> {
+    let Loaded { source, lost, attached, kernel, slots, dirty, events: event_ring, log } = loaded;
+    for lost in &lost {
+        tracing::warn!(hook = lost.program.name(), why = lost.why, "hook not at work");
+    }
+    let epoch = epoch()?;
+    let about = json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "source": source.name(),
+        "epoch": epoch,
+        "exports": exports.roots().iter().map(|export| export.path().display().to_string()).collect::<Vec<_>>(),
+        "hooks": attached.iter().map(|program| program.name()).collect::<Vec<_>>(),
+        "lost": lost.iter().map(|lost| json!({"hook": lost.program.name(), "why": lost.why})).collect::<Vec<_>>(),
+        "unix": config.unix.display().to_string(),
+        "tcp": config.tcp.map(|address| address.to_string()),
+    });
+    let flags = kernel.flags();
+    let limits = Limits { clients: config.clients, interests_per_client: config.interests_per_client };
+    let tick = clock::coarse_resolution_ns()?;
+    let hub = Arc::new(Hub::new(Box::new(kernel), Slots::new(Box::new(slots)), tick, limits));
+    let exports = Arc::new(exports);
+    let (event_sender, _) = broadcast::channel(events::BACKLOG);
+    let (end, shutdown) = watch::channel(false);
+    let (alive, mut all_gone) = mpsc::channel::<()>(1);
+
+    let listeners = Listeners::bind(&config.unix, config.tcp).await?;
+    let service = Arc::new(Service {
+        hub: Arc::clone(&hub),
+        exports: Arc::clone(&exports),
+        tcp_principal,
+        epoch,
+        events: event_sender.clone(),
+        event_switch: EventSwitch::new(flags.clone()),
+        about,
+        hello_timeout: Duration::from_millis(config.hello_timeout_ms),
+        stall_timeout: Duration::from_millis(config.stall_timeout_ms),
+        shutdown,
+    });
+    let mut dispatcher = tokio::spawn(dispatch::run(dirty, flags, Arc::clone(&hub), exports));
+    let mut reader = tokio::spawn(events::run(event_ring, hub, event_sender));
+    if let Some(log) = log {
+        tokio::spawn(logging::forward(AsyncFd::with_interest(log, Interest::READABLE)?));
+    }
+    tracing::info!(
+        source = source.name(),
+        hooks = attached.len(),
+        unix = %config.unix.display(),
+        tcp = listeners.tcp_address().map(tracing::field::display),
+        "listening"
+    );
+    notify(&[sd_notify::NotifyState::Ready]);
+
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let outcome = tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+        () = listeners.serve(service, alive) => Ok(()),
+        failed = &mut dispatcher => failed.map_err(anyhow::Error::from).and_then(|it| it.context("reading the dirty ring")),
+        failed = &mut reader => failed.map_err(anyhow::Error::from).and_then(|it| it.context("reading the event ring")),
+    };
+    notify(&[sd_notify::NotifyState::Stopping]);
+    tracing::info!("ending");
+    // Sessions send what waits, then go. Those that do not in time are cut off.
+    end.send_replace(true);
+    if tokio::time::timeout(config.drain(), all_gone.recv()).await.is_err() {
+        tracing::warn!("clients did not read what waited for them in time");
+    }
+    outcome
+}
+
+/// A number that no earlier life of the slots had: versions compare only under the same.
+fn epoch() -> Result<u64> {
+    let mut bytes = [0; 8];
+    std::io::Read::read_exact(&mut std::fs::File::open("/dev/urandom")?, &mut bytes)?;
+    Ok(u64::from_le_bytes(bytes).max(1))
+}
+
+/// A batch of registrations opens as many files as it names.
+fn raise_descriptor_limit() {
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard
+        && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
+    {
+        tracing::warn!(%error, "cannot raise the limit of open files");
+    }
+}
+
+fn notify(state: &[sd_notify::NotifyState<'_>]) {
+    // Not under systemd: nobody to tell.
+    let _ = sd_notify::notify(false, state);
+}
