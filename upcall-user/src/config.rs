@@ -20,7 +20,9 @@ pub enum ConfigError {
     Unreadable { path: PathBuf, error: std::io::Error },
     #[error("{path}: {message}")]
     Invalid { path: PathBuf, message: String },
-    #[error("no export: upcall is off until you enable a tree; name one with --export PATH, or with `exports = [\"PATH\"]` in the configuration file")]
+    #[error(
+        "no export: upcall is off until you enable a tree; name one with --export PATH, or with `exports = [\"PATH\"]` in the configuration file"
+    )]
     NoExport,
     #[error("{key} must be {rule}, not {value}")]
     OutOfRange { key: &'static str, rule: &'static str, value: u64 },
@@ -116,7 +118,10 @@ impl Config {
         let table: toml::Table = text.parse().map_err(|error: toml::de::Error| error.to_string())?;
         if let Some(unknown) = table.keys().find(|key| !KEYS.contains(&key.as_str())) {
             let nearest = KEYS.iter().min_by_key(|key| strsim::damerau_levenshtein(key, unknown));
-            return Err(format!("unknown key `{unknown}`; the nearest known one is `{}`", nearest.unwrap_or(&"exports")));
+            return Err(format!(
+                "unknown key `{unknown}`; the nearest known one is `{}`",
+                nearest.unwrap_or(&"exports")
+            ));
         }
         toml::from_str(text).map_err(|error| error.to_string())
     }
@@ -130,13 +135,22 @@ impl Config {
             if ok { Ok(()) } else { Err(ConfigError::OutOfRange { key, rule, value }) }
         };
         check("slots", self.slots.into(), (1..=16_777_216).contains(&self.slots), "from 1 to 16777216")?;
-        for (key, bytes) in [("dirty_ring_bytes", self.dirty_ring_bytes), ("event_ring_bytes", self.event_ring_bytes)] {
+        for (key, bytes) in
+            [("dirty_ring_bytes", self.dirty_ring_bytes), ("event_ring_bytes", self.event_ring_bytes)]
+        {
             let ok = bytes.is_power_of_two() && (4096..=1 << 30).contains(&bytes);
             check(key, bytes.into(), ok, "a power of two from 4096 to 1073741824")?;
         }
         check("clients", self.clients as u64, self.clients > 0, "at least 1")?;
-        check("interests_per_client", self.interests_per_client as u64, self.interests_per_client > 0, "at least 1")?;
-        for (key, ms) in [("hello_timeout_ms", self.hello_timeout_ms), ("stall_timeout_ms", self.stall_timeout_ms)] {
+        check(
+            "interests_per_client",
+            self.interests_per_client as u64,
+            self.interests_per_client > 0,
+            "at least 1",
+        )?;
+        for (key, ms) in
+            [("hello_timeout_ms", self.hello_timeout_ms), ("stall_timeout_ms", self.stall_timeout_ms)]
+        {
             check(key, ms, ms > 0, "at least 1")?;
         }
         Ok(())
@@ -179,7 +193,10 @@ mod tests {
         let config = Config::parse(text).expect("all keys");
         config.validate().expect("valid");
         assert_eq!(text.matches(" = ").count(), KEYS.len());
-        assert_eq!((config.slots, config.source, config.log_format), (5, SourceChoice::Fexit, LogFormat::Json));
+        assert_eq!(
+            (config.slots, config.source, config.log_format),
+            (5, SourceChoice::Fexit, LogFormat::Json)
+        );
     }
 
     #[test]

@@ -6,7 +6,6 @@ use anyhow::{Context, Result, ensure};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde_json::json;
 use tokio::{
-    io::{Interest, unix::AsyncFd},
     signal::unix::{SignalKind, signal},
     sync::{broadcast, mpsc, watch},
 };
@@ -20,7 +19,7 @@ use crate::{
     logging,
     server::{Listeners, Service},
     source::{self, Loaded, Sizes},
-    sys::clock,
+    sys::{clock, readiness},
 };
 
 /// Runs the daemon to its end.
@@ -28,7 +27,11 @@ pub fn run(config: &Config) -> Result<()> {
     config.validate()?;
     logging::init(&config.log, config.log_format)?;
     let missing = source::missing_capabilities();
-    ensure!(missing.is_empty(), "upcall daemon needs the capabilities {}; run it as root", missing.join(", "));
+    ensure!(
+        missing.is_empty(),
+        "upcall daemon needs the capabilities {}; run it as root",
+        missing.join(", ")
+    );
     let exports = Exports::open(&config.exports)?;
     let tcp_principal = Principal::of_user(&config.tcp_user).context("the configured tcp_user")?;
     raise_descriptor_limit();
@@ -83,7 +86,7 @@ async fn serve(config: &Config, exports: Exports, tcp_principal: Principal, load
     let mut dispatcher = tokio::spawn(dispatch::run(dirty, flags, Arc::clone(&hub), exports));
     let mut reader = tokio::spawn(events::run(event_ring, hub, event_sender));
     if let Some(log) = log {
-        tokio::spawn(logging::forward(AsyncFd::with_interest(log, Interest::READABLE)?));
+        tokio::spawn(logging::forward(readiness::readable(log)?));
     }
     tracing::info!(
         source = source.name(),

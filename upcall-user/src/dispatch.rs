@@ -3,24 +3,27 @@
 use std::{io, os::fd::AsRawFd, sync::Arc, time::Duration};
 
 use aya::maps::{MapData, RingBuf};
-use tokio::{
-    io::{Interest, unix::AsyncFd},
-    time::Instant,
-};
+use tokio::time::Instant;
 use upcall_common::abi::SCAN;
 
 use crate::{
     access::{AccessError, Exports, verify_handle},
     hub::{Gone, Hub},
     source::Flags,
+    sys::readiness,
 };
 
 /// Slots handed over before other tasks get their turn.
 const TURN: usize = 4096;
 
 /// Runs for as long as the daemon does.
-pub async fn run(ring: RingBuf<MapData>, flags: Flags, hub: Arc<Hub>, exports: Arc<Exports>) -> io::Result<()> {
-    let mut ring = AsyncFd::with_interest(ring, Interest::READABLE)?;
+pub async fn run(
+    ring: RingBuf<MapData>,
+    flags: Flags,
+    hub: Arc<Hub>,
+    exports: Arc<Exports>,
+) -> io::Result<()> {
+    let mut ring = readiness::readable(ring)?;
     tracing::trace!(fd = ring.as_raw_fd(), "reading dirty slots");
     loop {
         let schedule = hub.schedule();

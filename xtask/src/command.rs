@@ -1,7 +1,7 @@
 //! Running other programs, with errors that show what was run.
 
 use std::{
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader},
     process::{Command, ExitStatus, Stdio},
 };
 
@@ -32,7 +32,7 @@ pub(crate) fn tee(command: &mut Command, mut see: impl FnMut(&str)) -> Result<Ex
     for line in BufReader::new(stdout).split(b'\n') {
         let line = line.with_context(|| format!("cannot read the output of {}", shown(command)))?;
         let line = String::from_utf8_lossy(&line);
-        writeln!(std::io::stdout(), "{line}")?;
+        println!("{line}");
         see(&line);
     }
     child.wait().with_context(|| format!("cannot wait for {}", shown(command)))

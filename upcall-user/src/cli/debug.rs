@@ -60,7 +60,8 @@ fn line(event: &Value) -> String {
         Value::Null => "?".into(),
         other => other.to_string(),
     };
-    let changes: Vec<_> = event["changes"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let changes: Vec<_> =
+        event["changes"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     format!(
         "{:.6} {} {} {} ino {} pid {} {} bytes {} {} interested {} told {}",
         event["time"].as_f64().unwrap_or_default(),

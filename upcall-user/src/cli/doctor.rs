@@ -17,7 +17,11 @@ pub(super) struct DoctorArgs {
 
 pub(super) fn run(args: &DoctorArgs) -> Result<ExitCode> {
     let survey = source::survey();
-    if args.json { print_json(&survey)? } else { print_human(&survey) }
+    if args.json {
+        print_json(&survey)?
+    } else {
+        print_human(&survey)
+    }
     Ok(if survey.source.is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -43,14 +47,20 @@ fn print_human(survey: &Survey) {
     println!("kernel                 {}", survey.kernel);
     println!("type information (BTF) {}", verdict(survey.btf, None));
     println!("BPF trampolines        {}", verdict(survey.trampolines, survey.trampolines_why.as_deref()));
-    println!("timestamp tracepoints  {}", verdict(survey.timestamp_tracepoints, survey.timestamp_why.as_deref()));
+    println!(
+        "timestamp tracepoints  {}",
+        verdict(survey.timestamp_tracepoints, survey.timestamp_why.as_deref())
+    );
     println!("security modules       {}", survey.lsm.as_deref().unwrap_or("unknown"));
     println!("BPF security module    {}", verdict(survey.bpf_lsm, None));
     println!("lockdown               {}", survey.lockdown.as_deref().unwrap_or("unknown"));
-    println!("missing capabilities   {}", match survey.missing_capabilities.as_slice() {
-        [] => "none".to_owned(),
-        missing => format!("{}: run as root", missing.join(", ")),
-    });
+    println!(
+        "missing capabilities   {}",
+        match survey.missing_capabilities.as_slice() {
+            [] => "none".to_owned(),
+            missing => format!("{}: run as root", missing.join(", ")),
+        }
+    );
     println!("source that would run  {}", survey.source.map_or("none", source::Source::name));
     println!();
     for path in &survey.paths {

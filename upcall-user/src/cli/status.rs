@@ -25,7 +25,12 @@ pub(super) async fn run(args: StatusArgs) -> Result<()> {
     let status: Value = serde_json::from_str(&text).context("the daemon's status is not JSON")?;
     let hub = &status["hub"];
     let (kernel, account) = (&hub["kernel"], &hub["account"]);
-    println!("source     {} ({} hooks, {} not at work)", plain(&status["source"]), len(&status["hooks"]), len(&status["lost"]));
+    println!(
+        "source     {} ({} hooks, {} not at work)",
+        plain(&status["source"]),
+        len(&status["hooks"]),
+        len(&status["lost"])
+    );
     for lost in status["lost"].as_array().into_iter().flatten() {
         println!("           without {}: {}", plain(&lost["hook"]), plain(&lost["why"]));
     }
@@ -34,8 +39,14 @@ pub(super) async fn run(args: StatusArgs) -> Result<()> {
         println!("export     {}", plain(export));
     }
     println!("slots      {} of {} used, {} unsettled", hub["slots_used"], hub["slots"], hub["unsettled"]);
-    println!("marked     {} in the kernel ({} found the slot dirty), {} by the trailing edge", kernel["marked"], kernel["coalesced"], hub["retold"]);
-    println!("upcalls    {} delivered, {} marks coalesced, {} suppressed", account["delivered"], account["coalesced"], account["suppressed"]);
+    println!(
+        "marked     {} in the kernel ({} found the slot dirty), {} by the trailing edge",
+        kernel["marked"], kernel["coalesced"], hub["retold"]
+    );
+    println!(
+        "upcalls    {} delivered, {} marks coalesced, {} suppressed",
+        account["delivered"], account["coalesced"], account["suppressed"]
+    );
     println!("scans      {} (ring full {} times)", hub["scans"], kernel["ring_full"]);
     println!("events     {} written, {} lost", kernel["events"], kernel["events_lost"]);
     for client in hub["clients"].as_array().into_iter().flatten() {

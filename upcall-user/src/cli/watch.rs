@@ -40,7 +40,8 @@ fn change_bit(name: &str) -> Result<u32> {
 
 pub(super) async fn run(args: WatchArgs) -> Result<()> {
     let paths = args.paths.iter().map(|path| absolute(path)).collect::<Result<Vec<_>>>()?;
-    let mask = if args.mask.is_empty() { change::ANY } else { args.mask.iter().fold(0, |all, bit| all | bit) };
+    let mask =
+        if args.mask.is_empty() { change::ANY } else { args.mask.iter().fold(0, |all, bit| all | bit) };
     let (client, mut upcalls) = args.connect.client("upcall watch", true).await?;
     let watches = paths
         .iter()
@@ -55,7 +56,9 @@ pub(super) async fn run(args: WatchArgs) -> Result<()> {
     }
     let mut seen = 0;
     while args.count.is_none_or(|count| seen < count) {
-        let Some(notice) = upcalls.next().await else { bail!("the connection to the daemon is lost for good") };
+        let Some(notice) = upcalls.next().await else {
+            bail!("the connection to the daemon is lost for good")
+        };
         seen += u64::from(matches!(notice, Notice::Upcall { .. }));
         show(args.json, &paths, &notice)?;
     }
@@ -77,7 +80,9 @@ fn show(as_json: bool, paths: &[PathBuf], notice: &Notice) -> Result<()> {
             let line = json!({"type": "upcall", "path": path(cookie), "cookie": cookie, "changes": changes,
                 "version": version, "ended": ended, "attrs": new.map(attrs)});
             print(as_json, &line, || {
-                let size = new.map_or_else(String::new, |new| format!(" size {} mode {:o}", new.size, new.mode & 0o7777));
+                let size = new.map_or_else(String::new, |new| {
+                    format!(" size {} mode {:o}", new.size, new.mode & 0o7777)
+                });
                 let end = if *ended { " (no longer watched)" } else { "" };
                 format!("{} {} version {version}{size}{end}", name(cookie), changes.join("|"))
             })
@@ -91,7 +96,8 @@ fn show(as_json: bool, paths: &[PathBuf], notice: &Notice) -> Result<()> {
             print(as_json, &line, || format!("resync ({}): everything may have changed", reason.as_str()))
         }
         Notice::Lost { cookie, error, .. } => {
-            let line = json!({"type": "lost", "path": path(cookie), "cookie": cookie, "error": error.to_string()});
+            let line =
+                json!({"type": "lost", "path": path(cookie), "cookie": cookie, "error": error.to_string()});
             print(as_json, &line, || format!("{} is no longer watched: {error}", name(cookie)))
         }
         Notice::Disconnected { reason } => {
@@ -112,6 +118,10 @@ fn attrs(attrs: Attrs) -> Value {
 /// Flushed line by line: a pipe's reader wants each when it happens.
 fn print(as_json: bool, line: &Value, human: impl FnOnce() -> String) -> Result<()> {
     let mut out = std::io::stdout().lock();
-    if as_json { writeln!(out, "{line}")? } else { writeln!(out, "{}", human())? }
+    if as_json {
+        writeln!(out, "{line}")?
+    } else {
+        writeln!(out, "{}", human())?
+    }
     Ok(out.flush()?)
 }

@@ -25,7 +25,10 @@ impl EventFilter {
         self.pid.is_none_or(|pid| pid == event.pid)
             && self.comm.as_ref().is_none_or(|comm| *comm == event.comm)
             && self.op.as_ref().is_none_or(|op| op == event.op)
-            && self.path.as_ref().is_none_or(|prefix| event.path.as_ref().is_some_and(|path| path.starts_with(prefix)))
+            && self
+                .path
+                .as_ref()
+                .is_none_or(|prefix| event.path.as_ref().is_some_and(|path| path.starts_with(prefix)))
     }
 }
 

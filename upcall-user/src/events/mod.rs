@@ -10,15 +10,12 @@ use std::{
 };
 
 use aya::maps::{MapData, RingBuf};
-use tokio::{
-    io::{Interest, unix::AsyncFd},
-    sync::broadcast,
-};
+use tokio::sync::broadcast;
 
 pub use filter::EventFilter;
 pub use record::{LiveEvent, SharedEvent};
 
-use crate::{hub::Hub, source::Flags};
+use crate::{hub::Hub, source::Flags, sys::readiness};
 
 /// Events that a slow looker may lag behind before it loses some.
 pub const BACKLOG: usize = 4096;
@@ -62,8 +59,12 @@ impl Drop for Watching {
 const TURN: usize = 256;
 
 /// Reads the event ring for as long as the daemon runs.
-pub async fn run(ring: RingBuf<MapData>, hub: Arc<Hub>, out: broadcast::Sender<SharedEvent>) -> std::io::Result<()> {
-    let mut ring = AsyncFd::with_interest(ring, Interest::READABLE)?;
+pub async fn run(
+    ring: RingBuf<MapData>,
+    hub: Arc<Hub>,
+    out: broadcast::Sender<SharedEvent>,
+) -> std::io::Result<()> {
+    let mut ring = readiness::readable(ring)?;
     tracing::trace!(fd = ring.as_raw_fd(), "reading events");
     let mut mounts = mounts::Mounts::default();
     loop {

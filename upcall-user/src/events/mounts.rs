@@ -39,7 +39,9 @@ fn parse(table: &str) -> HashMap<u32, Vec<Mount>> {
     let mut by_device: HashMap<u32, Vec<Mount>> = HashMap::new();
     for line in table.lines() {
         let mut fields = line.split(' ').skip(2);
-        let (Some(device), Some(root), Some(point)) = (fields.next(), fields.next(), fields.next()) else { continue };
+        let (Some(device), Some(root), Some(point)) = (fields.next(), fields.next(), fields.next()) else {
+            continue;
+        };
         let Some((major, minor)) = device.split_once(':') else { continue };
         if let (Ok(major), Ok(minor)) = (major.parse::<u32>(), minor.parse::<u32>()) {
             let mount = Mount { root: unescape(root), point: unescape(point) };

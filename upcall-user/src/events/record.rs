@@ -50,7 +50,8 @@ impl LiveEvent {
     pub(super) fn parse(record: &[u8], mounts: &mut Mounts) -> Option<Self> {
         let mut fields = Fields(record);
         let (time, ino, amount) = (fields.u64()?, fields.u64()?, fields.u64()?);
-        let (dev, pid, tid, uid, bits) = (fields.u32()?, fields.u32()?, fields.u32()?, fields.u32()?, fields.u32()?);
+        let (dev, pid, tid, uid, bits) =
+            (fields.u32()?, fields.u32()?, fields.u32()?, fields.u32()?, fields.u32()?);
         let (op, hook) = (Op::from_raw(fields.u16()?)?, Hook::from_raw(fields.u16()?)?);
         let comm = text(fields.take(16)?);
         let (used, whole) = (fields.u32()? as usize, fields.u32()? != 0);

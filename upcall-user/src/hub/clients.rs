@@ -63,7 +63,12 @@ impl Clients {
         self.0.len()
     }
 
-    pub(super) fn insert(&mut self, index: ClientIndex, info: ClientInfo, process: Option<Process>) -> Arc<Notify> {
+    pub(super) fn insert(
+        &mut self,
+        index: ClientIndex,
+        info: ClientInfo,
+        process: Option<Process>,
+    ) -> Arc<Notify> {
         let notify = Arc::new(Notify::new());
         self.0.insert(index, Client { info, since: Instant::now(), process, notify: Arc::clone(&notify) });
         notify

@@ -87,7 +87,9 @@ pub struct Registered {
 pub enum RegisterError {
     #[error("all slots are in use; raise `slots` in the daemon's configuration")]
     NoSlots,
-    #[error("the client has as many interests as it may have; raise `interests_per_client` in the daemon's configuration")]
+    #[error(
+        "the client has as many interests as it may have; raise `interests_per_client` in the daemon's configuration"
+    )]
     Limit,
     #[error("the kernel does not know this file by an inode that can be watched")]
     Unsupported,
@@ -185,7 +187,12 @@ impl Hub {
     }
 
     /// Restarts a lifetime, or ends the limit with `None`.
-    pub fn renew(&self, client: ClientIndex, interest: u64, lifetime: Option<Duration>) -> Result<(), NoInterest> {
+    pub fn renew(
+        &self,
+        client: ClientIndex,
+        interest: u64,
+        lifetime: Option<Duration>,
+    ) -> Result<(), NoInterest> {
         let mut state = self.lock();
         state.registry.find(client, interest)?;
         state.lifetimes.set(interest, lifetime, Instant::now());
@@ -255,9 +262,10 @@ impl Hub {
 
     pub fn schedule(&self) -> Schedule {
         let state = self.lock();
-        let settle_in = state.trail.next_due().map(|due| {
-            Duration::from_nanos(due.saturating_sub(state.kernel.coarse_now()))
-        });
+        let settle_in = state
+            .trail
+            .next_due()
+            .map(|due| Duration::from_nanos(due.saturating_sub(state.kernel.coarse_now())));
         Schedule { settle_in, expire_at: state.lifetimes.next_end() }
     }
 
@@ -307,9 +315,10 @@ impl State {
             return Err(RegisterError::Limit);
         }
         let probe = self.identify(fd)?;
-        let held = self.registry.slot_of(&probe.key).filter(|slot| {
-            self.registry.watched(*slot).is_some_and(|it| it.generation == probe.generation)
-        });
+        let held = self
+            .registry
+            .slot_of(&probe.key)
+            .filter(|slot| self.registry.watched(*slot).is_some_and(|it| it.generation == probe.generation));
         let slot = match held {
             Some(slot) => slot,
             None => self.watch(&probe, origin)?,

@@ -147,7 +147,12 @@ impl Registry {
     pub fn disconnect(&mut self, client: ClientIndex) -> Vec<u32> {
         let Some(gone) = self.clients.try_remove(client) else { return Vec::new() };
         // What still waited will never be told.
-        let waited: u64 = gone.queue.iter().filter_map(|it| self.interests.get(*it as usize)).map(|it| it.pending_marks).sum();
+        let waited: u64 = gone
+            .queue
+            .iter()
+            .filter_map(|it| self.interests.get(*it as usize))
+            .map(|it| it.pending_marks)
+            .sum();
         self.gone = self.gone + gone.account;
         self.gone.suppressed += waited;
         gone.interests.into_iter().filter_map(|interest| self.drop_interest(interest)).collect()
@@ -170,7 +175,8 @@ impl Registry {
         let Probe { key, generation, .. } = *probe;
         let linked = probe.attrs.nlink > 0;
         self.by_key.insert(key, slot);
-        self.watched.insert(slot, Watched { key, generation, taken: version, linked, origin, interests: Vec::new() });
+        self.watched
+            .insert(slot, Watched { key, generation, taken: version, linked, origin, interests: Vec::new() });
     }
 
     /// Takes the slot from its inode. Returns the key, unless another slot has taken it over.
@@ -221,7 +227,9 @@ impl Registry {
     pub fn find(&self, client: ClientIndex, interest: u64) -> Result<u32, NoInterest> {
         let index = interest as InterestIndex;
         match self.interests.get(index as usize) {
-            Some(found) if found.client == client && id(found.serial, index) == interest && !found.ended => Ok(index),
+            Some(found) if found.client == client && id(found.serial, index) == interest && !found.ended => {
+                Ok(index)
+            }
             _ => Err(NoInterest),
         }
     }
@@ -251,7 +259,12 @@ impl Registry {
 
     /// Hands a change to everybody interested; clients that had nothing to send before are added to `wake`.
     /// `alive` says whether a client's process still lives: asked only where it is about not telling it.
-    pub fn change(&mut self, taken: Taken, mut alive: impl FnMut(ClientIndex) -> bool, wake: &mut Vec<ClientIndex>) {
+    pub fn change(
+        &mut self,
+        taken: Taken,
+        mut alive: impl FnMut(ClientIndex) -> bool,
+        wake: &mut Vec<ClientIndex>,
+    ) {
         let Taken { slot, changes, originator, version, marks } = taken;
         let Some(watched) = self.watched.get(&slot) else { return };
         for &index in &watched.interests {
@@ -287,7 +300,8 @@ impl Registry {
     /// Ends one interest because its lifetime is over. Whether its client has to be woken.
     pub fn expire(&mut self, interest: u64) -> Option<ClientIndex> {
         let index = interest as InterestIndex;
-        let found = self.interests.get_mut(index as usize).filter(|found| id(found.serial, index) == interest)?;
+        let found =
+            self.interests.get_mut(index as usize).filter(|found| id(found.serial, index) == interest)?;
         if found.ended {
             return None;
         }
@@ -339,16 +353,22 @@ impl Registry {
     /// Slots that the client is interested in.
     pub fn slots_of(&self, client: ClientIndex) -> Vec<u32> {
         let Some(owner) = self.clients.get(client) else { return Vec::new() };
-        owner.interests.iter().filter_map(|index| self.interests.get(*index as usize)).map(|it| it.slot).collect()
+        owner
+            .interests
+            .iter()
+            .filter_map(|index| self.interests.get(*index as usize))
+            .map(|it| it.slot)
+            .collect()
     }
 
     /// How many interests a slot has, and how many of them would be told of such a change by `tgid`.
     pub fn audience(&self, key: &Key, changes: u32, tgid: u32) -> (usize, usize) {
         let Some(watched) = self.slot_of(key).and_then(|slot| self.watched.get(&slot)) else { return (0, 0) };
-        let told = watched.interests.iter().filter_map(|index| self.interests.get(*index as usize)).filter(|it| {
-            let own = self.clients.get(it.client).is_some_and(|client| client.process == Some(tgid));
-            changes & (it.wish.mask | ALWAYS) != 0 && (it.wish.include_own || !own)
-        });
+        let told =
+            watched.interests.iter().filter_map(|index| self.interests.get(*index as usize)).filter(|it| {
+                let own = self.clients.get(it.client).is_some_and(|client| client.process == Some(tgid));
+                changes & (it.wish.mask | ALWAYS) != 0 && (it.wish.include_own || !own)
+            });
         (watched.interests.len(), told.count())
     }
 

@@ -29,7 +29,8 @@ impl State {
     ) -> Option<Gone> {
         let view = self.slots.get(slot)?;
         let watched = self.registry.watched(slot)?;
-        let (key, generation, linked, origin) = (watched.key, watched.generation, watched.linked, watched.origin.clone());
+        let (key, generation, linked, origin) =
+            (watched.key, watched.generation, watched.linked, watched.origin.clone());
         let (before, old) = (view.version(), view.last_attrs());
         let Some(probe) = self.peek(slot, key, generation) else {
             // Without an inode in memory nobody is writing it.

@@ -59,7 +59,10 @@ impl View<'_> {
 
     /// The attributes, if they are those of `version` and nobody was storing others meanwhile.
     pub fn attrs(&self, version: u64) -> Option<Attrs> {
-        let stored = || self.0[ATTRS_VERSION].load(SeqCst) == version && self.0[GENERATION_AND_LOCK].load(SeqCst) >> 32 == 0;
+        let stored = || {
+            self.0[ATTRS_VERSION].load(SeqCst) == version
+                && self.0[GENERATION_AND_LOCK].load(SeqCst) >> 32 == 0
+        };
         if !stored() {
             return None;
         }
@@ -117,7 +120,9 @@ impl Slots {
     /// A slot for an inode; `None` when all are taken.
     pub fn allocate(&mut self, key: Key, generation: u32, now: Instant) -> Option<u32> {
         let slot = match self.freed.front() {
-            Some((since, _)) if now.duration_since(*since) >= QUARANTINE => self.freed.pop_front().map(|(_, slot)| slot)?,
+            Some((since, _)) if now.duration_since(*since) >= QUARANTINE => {
+                self.freed.pop_front().map(|(_, slot)| slot)?
+            }
             _ if self.fresh < self.capacity() => {
                 self.fresh += 1;
                 self.fresh - 1

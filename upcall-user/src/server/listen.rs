@@ -109,7 +109,8 @@ async fn pause(error: &io::Error) {
 }
 
 fn start_unix(stream: UnixStream, service: &Arc<Service>, alive: &mpsc::Sender<()>) {
-    let peer = peer::peer_ids(std::os::fd::AsFd::as_fd(&stream)).and_then(|ids| Ok((ids, Principal::of_peer(&stream)?)));
+    let peer = peer::peer_ids(std::os::fd::AsFd::as_fd(&stream))
+        .and_then(|ids| Ok((ids, Principal::of_peer(&stream)?)));
     let (ids, principal) = match peer {
         Ok(peer) => peer,
         Err(error) => {
@@ -119,7 +120,8 @@ fn start_unix(stream: UnixStream, service: &Arc<Service>, alive: &mpsc::Sender<(
     };
     // Without a pidfd nothing is provably the client's own, and it is told of everything.
     let tgid = u32::try_from(ids.pid).unwrap_or(0);
-    let process = peer::peer_pidfd(std::os::fd::AsFd::as_fd(&stream)).ok().map(|pidfd| Process::new(tgid, pidfd));
+    let process =
+        peer::peer_pidfd(std::os::fd::AsFd::as_fd(&stream)).ok().map(|pidfd| Process::new(tgid, pidfd));
     let info = ClientInfo { name: String::new(), address: "unix".into(), uid: principal.uid, pid: tgid };
     let peer = session::Peer { info, principal, process, local: true };
     tokio::spawn(session::run(Stream::Unix(stream), peer, Arc::clone(service), alive.clone()));

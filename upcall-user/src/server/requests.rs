@@ -71,7 +71,9 @@ pub(super) async fn answer(
             Ok(filter) => Answer::Events(filter),
             Err(error) => Answer::End(Code::Malformed, format!("bad event filter: {error}")),
         },
-        Message::Unknown { kind, .. } => Answer::error(Code::UnknownType, format!("frame type {kind} is not known")),
+        Message::Unknown { kind, .. } => {
+            Answer::error(Code::UnknownType, format!("frame type {kind} is not known"))
+        }
         _ => Answer::End(Code::Malformed, "a client does not send frames of this type".into()),
     }
 }

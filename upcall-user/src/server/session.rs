@@ -4,12 +4,12 @@ use std::{io, sync::Arc};
 
 use bytes::BytesMut;
 use tokio::{
-    sync::{Notify, broadcast, mpsc},
+    sync::{Notify, broadcast, mpsc, watch},
     time::timeout,
 };
 use upcall_common::wire::{
-    self, Code, DecodeError, FEATURE_DESCRIPTORS, Hello, MAX_BATCH, MAX_BODY, Message, ResyncReason, UpcallBatch,
-    UpcallItem, VERSION, Welcome,
+    self, Code, DecodeError, FEATURE_DESCRIPTORS, Hello, MAX_BATCH, MAX_BODY, Message, ResyncReason,
+    UpcallBatch, UpcallItem, VERSION, Welcome,
 };
 
 use super::{
@@ -74,7 +74,9 @@ pub(super) async fn run(stream: Stream, mut peer: Peer, service: Arc<Service>, _
     }
     let farewell = match end {
         End::Refused(code, message, tag) => (Message::Error { code, message }, tag),
-        End::Shutdown => (Message::Resync { reason: ResyncReason::Shutdown, text: "the daemon ends".into() }, 0),
+        End::Shutdown => {
+            (Message::Resync { reason: ResyncReason::Shutdown, text: "the daemon ends".into() }, 0)
+        }
         End::Io(_) | End::Left => return,
     };
     // The client may be gone or not read: then it learns from the closed connection.
@@ -85,7 +87,8 @@ fn frame(message: &Message, tag: u32) -> BytesMut {
     let mut out = BytesMut::new();
     if let Err(error) = wire::encode(message, tag, &mut out) {
         tracing::error!(%error, "an answer does not fit into a frame");
-        let error = Message::Error { code: Code::Internal, message: "the answer does not fit into a frame".into() };
+        let error =
+            Message::Error { code: Code::Internal, message: "the answer does not fit into a frame".into() };
         // Short enough by far.
         let _ = wire::encode(&error, tag, &mut out);
     }
@@ -110,7 +113,8 @@ async fn greet(transport: &mut Transport, peer: &mut Peer, service: &Service) ->
     };
     let Some(version) = hello.common_version(VERSION..=VERSION) else {
         let Hello { version_min, version_max, .. } = hello;
-        let reason = format!("this daemon speaks version {VERSION}, the client {version_min} to {version_max}");
+        let reason =
+            format!("this daemon speaks version {VERSION}, the client {version_min} to {version_max}");
         return Err(End::Refused(Code::Version, reason, tag));
     };
     peer.info.name = hello.name;
@@ -120,14 +124,14 @@ async fn greet(transport: &mut Transport, peer: &mut Peer, service: &Service) ->
         max_batch: MAX_BATCH,
         features: if peer.local { FEATURE_DESCRIPTORS } else { 0 },
         epoch: service.epoch,
-        name: concat!("upcall ", env!("CARGO_PKG_VERSION")).into(),
+        server: concat!("upcall ", env!("CARGO_PKG_VERSION")).into(),
     };
     Ok(transport.write(frame(&Message::Welcome(welcome), tag)).await?)
 }
 
 /// A client's place in the hub, given up when the session ends, however it ends.
 struct Seat<'a> {
-    service: &'a Service,
+    service: &'a Arc<Service>,
     client: ClientIndex,
     upcalls: Arc<Notify>,
 }
@@ -159,7 +163,11 @@ async fn serve(transport: &mut Transport, peer: &mut Peer, service: &Arc<Service
     }
 }
 
-async fn work(transport: &mut Transport, peer: &Peer, seat: &Seat<'_>) -> Result<std::convert::Infallible, End> {
+async fn work(
+    transport: &mut Transport,
+    peer: &Peer,
+    seat: &Seat<'_>,
+) -> Result<std::convert::Infallible, End> {
     let Seat { service, client, upcalls } = seat;
     let mut shutdown = service.shutdown.clone();
     let mut stream: Option<EventStream> = None;
@@ -191,7 +199,7 @@ async fn work(transport: &mut Transport, peer: &Peer, seat: &Seat<'_>) -> Result
                     transport.write(frame(&Message::Event(text), tag)).await?;
                 }
             }
-            _ = shutdown.wait_for(|ending| *ending) => {
+            () = ending(&mut shutdown) => {
                 service.hub.catch_up(*client);
                 while send_upcalls(transport, service, *client).await? {}
                 return Err(End::Shutdown);
@@ -200,8 +208,18 @@ async fn work(transport: &mut Transport, peer: &Peer, seat: &Seat<'_>) -> Result
     }
 }
 
+/// Resolves when the daemon ends.
+async fn ending(shutdown: &mut watch::Receiver<bool>) {
+    // An error means that the sender is gone, and so the daemon.
+    let _ = shutdown.wait_for(|ending| *ending).await;
+}
+
 /// Sends one frame of what waits; whether there was anything.
-async fn send_upcalls(transport: &mut Transport, service: &Service, client: ClientIndex) -> Result<bool, End> {
+async fn send_upcalls(
+    transport: &mut Transport,
+    service: &Service,
+    client: ClientIndex,
+) -> Result<bool, End> {
     let waiting = service.hub.take_upcalls(client, UPCALLS);
     if waiting.is_empty() {
         return Ok(false);
@@ -209,7 +227,8 @@ async fn send_upcalls(transport: &mut Transport, service: &Service, client: Clie
     let mut out = BytesMut::with_capacity(waiting.len() * 88);
     let mut batch = UpcallBatch::begin(&mut out);
     for upcall in waiting {
-        batch.push(&item(&upcall));
+        // A batch holds more than `UPCALLS`, so there is always room.
+        let _ = batch.push(&item(&upcall));
     }
     batch.finish();
     transport.write(out).await?;

@@ -8,7 +8,9 @@ pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
 #[derive(Debug, thiserror::Error)]
 pub enum LayoutError {
-    #[error("cannot read the kernel's type information {VMLINUX}: {0}; upcall needs a kernel built with CONFIG_DEBUG_INFO_BTF")]
+    #[error(
+        "cannot read the kernel's type information {VMLINUX}: {0}; upcall needs a kernel built with CONFIG_DEBUG_INFO_BTF"
+    )]
     Unreadable(#[from] btf_rs::Error),
     #[error("this kernel has none of the fields {0}; upcall does not know this kernel version")]
     NoField(String),
@@ -129,13 +131,21 @@ impl Layout {
             inode_gid: self.need("inode.i_gid")?,
             inode_nlink: self.need("inode.i_nlink")?,
             inode_size: self.need("inode.i_size")?,
-            inode_mtime_sec: self.first(&[("inode.i_mtime_sec", 0), ("inode.__i_mtime", 0), ("inode.i_mtime", 0)])?,
+            inode_mtime_sec: self.first(&[
+                ("inode.i_mtime_sec", 0),
+                ("inode.__i_mtime", 0),
+                ("inode.i_mtime", 0),
+            ])?,
             inode_mtime_nsec: self.first(&[
                 ("inode.i_mtime_nsec", 0),
                 ("inode.__i_mtime", NSEC),
                 ("inode.i_mtime", NSEC),
             ])?,
-            inode_ctime_sec: self.first(&[("inode.i_ctime_sec", 0), ("inode.__i_ctime", 0), ("inode.i_ctime", 0)])?,
+            inode_ctime_sec: self.first(&[
+                ("inode.i_ctime_sec", 0),
+                ("inode.__i_ctime", 0),
+                ("inode.i_ctime", 0),
+            ])?,
             inode_ctime_nsec: self.first(&[
                 ("inode.i_ctime_nsec", 0),
                 ("inode.__i_ctime", NSEC),

@@ -20,7 +20,8 @@ use super::{
 use crate::{hub::Words, sys::map::MappedArray};
 
 /// The committed object. Aligned: ELF headers are read in place.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/../upcall-ebpf/upcall.bpf.o"));
+static OBJECT: &[u8] =
+    aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/../upcall-ebpf/upcall.bpf.o"));
 
 /// How much memory the maps take.
 #[derive(Clone, Copy, Debug)]
@@ -41,13 +42,17 @@ pub struct Lost {
 pub enum LoadError {
     #[error(transparent)]
     Layout(#[from] LayoutError),
-    #[error("the kernel refused to load BPF maps: {0}; upcall needs CAP_BPF, CAP_PERFMON and CAP_SYS_ADMIN (run it as root), and a kernel whose lockdown mode allows BPF")]
+    #[error(
+        "the kernel refused to load BPF maps: {0}; upcall needs CAP_BPF, CAP_PERFMON and CAP_SYS_ADMIN (run it as root), and a kernel whose lockdown mode allows BPF"
+    )]
     Object(#[from] aya::EbpfError),
     #[error("the kernel refused BPF program {name}: {reason}")]
     Program { name: &'static str, reason: String },
     #[error("source {} does not work on this kernel: {why}; `upcall doctor` says what does", source_name.name())]
     Source { source_name: Source, why: String },
-    #[error("no source works on this kernel. fexit: {fexit}. timestamp: {timestamp}. upcall needs BPF trampolines (Linux 6.1 or later, not hardened against them) or the inode timestamp tracepoints (Linux 6.13 or later)")]
+    #[error(
+        "no source works on this kernel. fexit: {fexit}. timestamp: {timestamp}. upcall needs BPF trampolines (Linux 6.1 or later, not hardened against them) or the inode timestamp tracepoints (Linux 6.13 or later)"
+    )]
     NoSource { fexit: String, timestamp: String },
     #[error("the BPF object lacks {0}; build it again with `cargo xtask ebpf`")]
     Incomplete(&'static str),
@@ -198,7 +203,9 @@ fn describe(error: &ProgramError) -> String {
         let log = verifier_log.to_string();
         let tail: Vec<_> = log.lines().rev().filter(|line| !line.is_empty()).take(3).collect();
         let tail = tail.into_iter().rev().collect::<Vec<_>>().join(" | ");
-        return format!("the verifier or a security policy refused it: {io_error} {tail}").trim_end().to_owned();
+        return format!("the verifier or a security policy refused it: {io_error} {tail}")
+            .trim_end()
+            .to_owned();
     }
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);

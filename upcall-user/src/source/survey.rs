@@ -113,8 +113,14 @@ fn read(path: &str) -> Option<String> {
 }
 
 /// Bits of `CapEff` in /proc/self/status.
-const NEEDED: &[(u32, &str)] =
-    &[(2, "CAP_DAC_READ_SEARCH"), (6, "CAP_SETGID"), (7, "CAP_SETUID"), (21, "CAP_SYS_ADMIN"), (38, "CAP_PERFMON"), (39, "CAP_BPF")];
+const NEEDED: &[(u32, &str)] = &[
+    (2, "CAP_DAC_READ_SEARCH"),
+    (6, "CAP_SETGID"),
+    (7, "CAP_SETUID"),
+    (21, "CAP_SYS_ADMIN"),
+    (38, "CAP_PERFMON"),
+    (39, "CAP_BPF"),
+];
 
 /// Capabilities that the daemon needs and this process lacks.
 pub fn missing_capabilities() -> Vec<&'static str> {

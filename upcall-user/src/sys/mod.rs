@@ -7,6 +7,7 @@ pub mod file;
 pub mod handle;
 pub mod map;
 pub mod peer;
+pub mod readiness;
 pub mod socket;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -71,8 +71,11 @@ impl Archive {
 mod tests {
     use super::*;
 
-    /// Reads an archive back: name, mode, device, content.
-    fn read(mut bytes: &[u8]) -> Vec<(String, usize, (usize, usize), Vec<u8>)> {
+    /// Name, mode, device, content.
+    type Entry = (String, usize, (usize, usize), Vec<u8>);
+
+    /// Reads an archive back.
+    fn read(mut bytes: &[u8]) -> Vec<Entry> {
         let mut entries = Vec::new();
         loop {
             assert_eq!(&bytes[..6], b"070701");

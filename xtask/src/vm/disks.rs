@@ -33,7 +33,8 @@ pub(super) fn make(dir: &Path) -> Result<Vec<Disk>> {
         file.set_len(size).with_context(|| format!("cannot size {}", image.display()))?;
         let mkfs = format!("mkfs.{filesystem}");
         let mkfs = packages::find(&mkfs).with_context(|| format!("{mkfs} is not installed"))?;
-        command::run(Command::new(mkfs).args(options).arg(&image))?;
+        // What it prints is of no interest; why it fails goes to standard error.
+        command::output(Command::new(mkfs).args(options).arg(&image))?;
         Ok(Disk { filesystem, image })
     };
     FILESYSTEMS.iter().map(make).collect()

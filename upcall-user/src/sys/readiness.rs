@@ -1,0 +1,25 @@
+//! Waiting for the kernel's rings.
+
+use std::{io, os::fd::AsRawFd};
+
+use aya::maps::{MapData, RingBuf};
+use aya_log::EbpfLogger;
+use tokio::io::{Interest, unix::AsyncFd};
+
+/// A type that keeps one descriptor open for as long as it lives, and always names that one.
+///
+/// # Safety
+///
+/// `as_raw_fd` returns the same open descriptor until the value is dropped.
+pub unsafe trait KeepsDescriptor: AsRawFd {}
+
+// SAFETY: the ring owns its map's descriptor and never replaces it.
+unsafe impl KeepsDescriptor for RingBuf<MapData> {}
+// SAFETY: it owns a ring and never replaces it.
+unsafe impl KeepsDescriptor for EbpfLogger<&'static dyn log::Log> {}
+
+/// Tells when the ring has records.
+pub fn readable<T: KeepsDescriptor>(ring: T) -> io::Result<AsyncFd<T>> {
+    // SAFETY: what `KeepsDescriptor` promises.
+    unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }.map_err(Into::into)
+}
