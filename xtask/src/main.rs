@@ -3,6 +3,7 @@
 mod cargo;
 mod ci;
 mod command;
+mod demo;
 mod ebpf;
 mod packages;
 mod paths;
@@ -30,6 +31,8 @@ enum Verb {
     Vm(vm::Args),
     /// Run every test that this machine can run
     Test(test::Args),
+    /// Start a daemon with two clients, make changes, and show that both hear of each
+    Demo,
     /// What CI runs: formatting, lints, the object, the demo and all tests
     Ci,
 }
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
         Verb::Ebpf(args) => ebpf::run(&args),
         Verb::Vm(args) => vm::run(&args),
         Verb::Test(args) => test::run(&args),
+        Verb::Demo => demo::run().map(|()| ExitCode::SUCCESS),
         Verb::Ci => ci::run(),
     };
     done.unwrap_or_else(|error| {

@@ -14,8 +14,7 @@ type Row = (i64, Op, u32, u32);
 
 /// The table for the running architecture. Empty where numbers cannot be read: then all is unknown.
 ///
-/// `open` with O_CREAT or O_TRUNC, `ioctl` and `io_uring_enter` are left out on purpose: they can do
-/// anything.
+/// `ioctl` and `io_uring_enter` are left out on purpose: they can do anything.
 #[cfg(target_arch = "x86_64")]
 const ROWS: &[Row] = &[
     (libc::SYS_write, Op::Write, WRITTEN, 0),
@@ -23,6 +22,10 @@ const ROWS: &[Row] = &[
     (libc::SYS_writev, Op::Write, WRITTEN, 0),
     (libc::SYS_pwritev, Op::Write, WRITTEN, 0),
     (libc::SYS_pwritev2, Op::Write, WRITTEN, 0),
+    (libc::SYS_open, Op::Create, OPENED, ENTRIES | TIMES),
+    (libc::SYS_creat, Op::Create, OPENED, ENTRIES | TIMES),
+    (libc::SYS_openat, Op::Create, OPENED, ENTRIES | TIMES),
+    (libc::SYS_openat2, Op::Create, OPENED, ENTRIES | TIMES),
     (libc::SYS_truncate, Op::Truncate, WRITTEN, 0),
     (libc::SYS_ftruncate, Op::Truncate, WRITTEN, 0),
     (libc::SYS_fallocate, Op::Fallocate, WRITTEN, 0),
@@ -70,6 +73,8 @@ const ROWS: &[Row] = &[
 #[cfg(not(target_arch = "x86_64"))]
 const ROWS: &[Row] = &[];
 
+/// With O_TRUNC; that drops set-id bits and file capabilities too.
+const OPENED: u32 = WRITTEN | MODE | XATTR;
 /// A change of owner drops set-id bits and file capabilities.
 const CHOWNED: u32 = OWNER | MODE | XATTR | TIMES;
 /// An ACL is an extended attribute, and setting one may change the mode.

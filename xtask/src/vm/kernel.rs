@@ -120,9 +120,10 @@ fn dependency(depends: &str) -> Option<&str> {
 }
 
 fn get(name: &str, dir: &Path) -> Result<()> {
-    command::run(
-        Command::new("apt-get").args(["-q", "download", name]).current_dir(dir).stdout(std::io::stderr()),
-    )
+    let mut apt_get = Command::new("apt-get");
+    // The sandbox's own user can rarely write here, and apt warns of it.
+    apt_get.args(["-q", "-o", "APT::Sandbox::User=root", "download", name]).current_dir(dir);
+    command::run(apt_get.stdout(std::io::stderr()))
 }
 
 #[cfg(test)]
