@@ -1,1 +1,18 @@
+//! What the integration tests share: filesystems to test on, the daemon as a program, clients that listen,
+//! and processes that change files.
 
+pub mod daemon;
+pub mod deadline;
+pub mod filesystem;
+pub mod helper;
+pub mod listener;
+pub mod op;
+pub mod program;
+pub mod raw;
+pub mod scene;
+pub mod state;
+mod sys;
+pub mod writer_client;
+
+pub use anyhow::Result;
+pub use sys::file_handle;

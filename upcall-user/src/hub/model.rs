@@ -1,1 +1,123 @@
+//! A kernel without a kernel: marks slots by the rules of the BPF programs.
 
+use std::{
+    collections::HashMap,
+    io,
+    ops::Deref,
+    os::fd::{AsRawFd, BorrowedFd},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering::SeqCst},
+    },
+};
+
+use upcall_common::abi::{Attrs, Key, Probe, Word};
+
+use super::{
+    Slots,
+    kernel::{Kernel, KernelCounts},
+    slots::Words,
+};
+
+/// One nanosecond clock, all inodes, and the slots.
+#[derive(Default)]
+pub(super) struct World {
+    pub(super) now: u64,
+    pub(super) early: bool,
+    pub(super) inodes: HashMap<i32, Probe>,
+    watched: HashMap<Key, u32>,
+    pub(super) marked: u64,
+    pub(super) dirty: Vec<u32>,
+}
+
+#[derive(Clone)]
+pub(super) struct Model {
+    pub(super) world: Arc<Mutex<World>>,
+    memory: Arc<Vec<Words>>,
+}
+
+struct Memory(Arc<Vec<Words>>);
+
+impl Deref for Memory {
+    type Target = [Words];
+
+    fn deref(&self) -> &[Words] {
+        &self.0
+    }
+}
+
+impl Model {
+    pub(super) fn new(slots: usize, early: bool) -> (Self, Slots) {
+        let memory: Vec<Words> = (0..slots).map(|_| std::array::from_fn(|_| AtomicU64::new(0))).collect();
+        let memory = Arc::new(memory);
+        let world = Arc::new(Mutex::new(World { now: 1000, early, ..World::default() }));
+        (Self { world, memory: Arc::clone(&memory) }, Slots::new(Box::new(Memory(memory))))
+    }
+
+    /// An inode that was last changed long ago, known by a descriptor.
+    pub(super) fn add_inode(&self, fd: BorrowedFd<'_>, ino: u64) {
+        let attrs = Attrs { nlink: 1, mode: 0o100_644, ..Attrs::default() };
+        let probe = Probe { key: Key::new(1, ino), attrs, inode: ino, generation: 1, ..Probe::default() };
+        self.world.lock().expect("world").inodes.insert(fd.as_raw_fd(), probe);
+    }
+
+    pub(super) fn edit(&self, ino: u64, change: impl Fn(&mut Probe)) {
+        let mut world = self.world.lock().expect("world");
+        world.inodes.values_mut().filter(|probe| probe.inode == ino).for_each(change);
+    }
+
+    /// What `mark()` does; whether the slot is newly dirty.
+    pub(super) fn mark(&self, ino: u64, word: Word) -> bool {
+        let mut world = self.world.lock().expect("world");
+        let Some(&slot) = world.watched.get(&Key::new(1, ino)) else { return false };
+        world.marked += 1;
+        let words = &self.memory[slot as usize];
+        words[1].fetch_add(1, SeqCst);
+        words[2].store(ino, SeqCst);
+        let newly = words[0].fetch_or(word.0, SeqCst) == 0;
+        if newly {
+            world.dirty.push(slot);
+        }
+        newly
+    }
+
+    pub(super) fn take_dirty(&self) -> Vec<u32> {
+        std::mem::take(&mut self.world.lock().expect("world").dirty)
+    }
+}
+
+impl Kernel for Model {
+    fn identify(&mut self, fd: BorrowedFd<'_>) -> io::Result<Option<Probe>> {
+        Ok(self.world.lock().expect("world").inodes.get(&fd.as_raw_fd()).copied())
+    }
+
+    fn peek(&mut self, inode: u64) -> io::Result<Option<Probe>> {
+        Ok(self.world.lock().expect("world").inodes.values().find(|probe| probe.inode == inode).copied())
+    }
+
+    fn watch(&mut self, key: Key, slot: u32) -> io::Result<()> {
+        self.world.lock().expect("world").watched.insert(key, slot);
+        Ok(())
+    }
+
+    fn unwatch(&mut self, key: Key) -> io::Result<()> {
+        self.world.lock().expect("world").watched.remove(&key);
+        Ok(())
+    }
+
+    fn marks_early(&self) -> bool {
+        self.world.lock().expect("world").early
+    }
+
+    fn coarse_now(&self) -> u64 {
+        self.world.lock().expect("world").now
+    }
+
+    fn coarse_realtime(&self) -> (i64, u32) {
+        (1, 0)
+    }
+
+    fn counts(&mut self) -> io::Result<KernelCounts> {
+        Ok(KernelCounts { marked: self.world.lock().expect("world").marked, ..KernelCounts::default() })
+    }
+}

@@ -1,1 +1,262 @@
+//! The hub against the model kernel.
 
+use std::{fs::File, os::fd::AsFd, time::Duration};
+
+use upcall_common::{
+    abi::{BUSY_WRITER, Word},
+    change::{ANY, DATA, EXPIRED, FORGET, MODE, SIZE},
+};
+
+use super::{model::Model, *};
+
+const TICK: u64 = 4;
+const OTHER_PROCESS: u32 = 4000;
+
+struct Bench {
+    model: Model,
+    hub: Hub,
+    files: Vec<File>,
+}
+
+impl Bench {
+    fn new(slots: usize, early: bool) -> Self {
+        let (model, memory) = Model::new(slots, early);
+        let limits = Limits { clients: 10, interests_per_client: 100 };
+        let hub = Hub::new(Box::new(model.clone()), memory, TICK, limits);
+        Self { model, hub, files: Vec::new() }
+    }
+
+    /// A client whose process is this one.
+    fn client(&self) -> ClientIndex {
+        let own = std::process::id();
+        let pidfd = crate::sys::peer::pidfd_open(own as i32).expect("pidfd");
+        let info = ClientInfo { name: "test".into(), address: "unix".into(), uid: 0, pid: own };
+        self.hub.connect(info, Some(Process::new(own, pidfd))).expect("room").0
+    }
+
+    fn file(&mut self, ino: u64) -> usize {
+        let file = File::open("/dev/null").expect("file");
+        self.model.add_inode(file.as_fd(), ino);
+        self.files.push(file);
+        self.files.len() - 1
+    }
+
+    fn watch(&self, client: ClientIndex, file: usize, cookie: u64, mask: u32) -> Result<Registered, RegisterError> {
+        let inode = Inode { fd: self.files[file].as_fd(), origin: None };
+        let wish = Wish { cookie, mask, include_own: false };
+        self.hub.register(client, inode, wish, None, 0)
+    }
+
+    fn dispatch(&self) {
+        self.hub.dispatch(self.model.take_dirty());
+    }
+
+    fn pass(&self, ticks: u64) {
+        self.model.world.lock().expect("world").now += ticks * TICK;
+    }
+
+    fn told(&self, client: ClientIndex) -> Vec<(u64, u32)> {
+        self.hub.take_upcalls(client, 100).into_iter().map(|upcall| (upcall.cookie, upcall.changes)).collect()
+    }
+}
+
+fn by_other(changes: u32) -> Word {
+    Word::of_process(changes, OTHER_PROCESS)
+}
+
+#[test]
+fn a_change_reaches_those_interested_and_nobody_else() {
+    let mut bench = Bench::new(4, false);
+    let (a, b) = (bench.file(1), bench.file(2));
+    let (one, two) = (bench.client(), bench.client());
+    bench.watch(one, a, 10, ANY).expect("watch");
+    bench.watch(two, b, 20, ANY).expect("watch");
+    bench.model.mark(1, by_other(DATA));
+    bench.dispatch();
+    assert_eq!(bench.told(one), [(10, DATA)]);
+    assert_eq!(bench.told(two), []);
+}
+
+#[test]
+fn a_mask_filters_but_never_the_end_of_an_inode() {
+    let mut bench = Bench::new(4, false);
+    let file = bench.file(1);
+    let client = bench.client();
+    bench.watch(client, file, 10, MODE).expect("watch");
+    bench.model.mark(1, by_other(DATA));
+    bench.dispatch();
+    assert_eq!(bench.told(client), []);
+    bench.model.mark(1, by_other(FORGET));
+    bench.dispatch();
+    let upcalls = bench.hub.take_upcalls(client, 100);
+    assert_eq!((upcalls[0].changes, upcalls[0].ended), (FORGET, true));
+    assert_eq!(bench.hub.status().slots_used, 0, "its slot is free");
+}
+
+#[test]
+fn own_changes_are_left_out_unless_somebody_else_took_part() {
+    let mut bench = Bench::new(4, false);
+    let file = bench.file(1);
+    let client = bench.client();
+    bench.watch(client, file, 10, ANY).expect("watch");
+    let own = Word::of_process(DATA, std::process::id());
+    bench.model.mark(1, own);
+    bench.dispatch();
+    assert_eq!(bench.told(client), []);
+    bench.model.mark(1, own);
+    bench.model.mark(1, by_other(MODE));
+    bench.dispatch();
+    assert_eq!(bench.told(client), [(10, DATA | MODE)]);
+    bench.model.mark(1, Word::of_unknown(DATA));
+    bench.dispatch();
+    assert_eq!(bench.told(client), [(10, DATA)]);
+}
+
+#[test]
+fn every_mark_is_accounted_for() {
+    let mut bench = Bench::new(4, true);
+    let file = bench.file(1);
+    let client = bench.client();
+    bench.watch(client, file, 10, DATA).expect("watch");
+    for round in 0..50_u32 {
+        for _ in 0..round % 4 {
+            bench.model.mark(1, by_other(if round % 3 == 0 { MODE } else { DATA }));
+        }
+        bench.dispatch();
+        if round % 5 == 0 {
+            bench.pass(1);
+            bench.hub.tick();
+        }
+        if round % 2 == 0 {
+            bench.told(client);
+        }
+    }
+    bench.pass(10);
+    bench.hub.tick();
+    bench.told(client);
+    let status = bench.hub.status();
+    let account = status.account;
+    assert_eq!(status.kernel.marked + status.totals.retold, account.marked);
+    assert_eq!(account.marked, account.delivered + account.coalesced + account.suppressed);
+    assert!(account.delivered > 0 && account.coalesced > 0 && account.suppressed > 0, "{account:?}");
+}
+
+#[test]
+fn a_ring_that_named_nobody_loses_nothing() {
+    let mut bench = Bench::new(64, false);
+    let client = bench.client();
+    for ino in 1..=50 {
+        let file = bench.file(ino);
+        bench.watch(client, file, ino, ANY).expect("watch");
+    }
+    for ino in 1..=50 {
+        bench.model.mark(ino, by_other(DATA));
+    }
+    bench.model.take_dirty();
+    bench.hub.scan();
+    let mut cookies: Vec<_> = bench.told(client).into_iter().map(|(cookie, _)| cookie).collect();
+    cookies.sort_unstable();
+    assert!(cookies.into_iter().eq(1..=50));
+}
+
+#[test]
+fn a_barrier_covers_what_the_ring_has_not_said_yet() {
+    let mut bench = Bench::new(4, true);
+    let file = bench.file(1);
+    let client = bench.client();
+    bench.watch(client, file, 10, ANY).expect("watch");
+    bench.model.mark(1, by_other(DATA));
+    bench.hub.catch_up(client);
+    assert_eq!(bench.told(client), [(10, DATA)]);
+    // Within the tick a further write is not marked: the barrier must tell it all the same.
+    bench.hub.catch_up(client);
+    assert_eq!(bench.told(client), [(10, DATA)]);
+}
+
+#[test]
+fn an_early_mark_is_told_again_when_the_change_is_visible() {
+    let mut bench = Bench::new(4, true);
+    let file = bench.file(1);
+    let client = bench.client();
+    bench.watch(client, file, 10, ANY).expect("watch");
+    bench.model.mark(1, by_other(DATA));
+    bench.dispatch();
+    assert_eq!(bench.told(client), [(10, DATA)]);
+    bench.model.edit(1, |probe| {
+        probe.attrs.size = 7;
+        probe.busy = BUSY_WRITER;
+    });
+    bench.pass(1);
+    bench.hub.tick();
+    let first = bench.hub.take_upcalls(client, 100);
+    assert_eq!((first[0].changes, first[0].attrs), (DATA | SIZE, None), "still being written");
+    bench.model.edit(1, |probe| probe.busy = 0);
+    bench.pass(1);
+    bench.hub.tick();
+    let last = bench.hub.take_upcalls(client, 100);
+    assert_eq!(last[0].attrs.map(|attrs| attrs.size), Some(7));
+    bench.pass(100);
+    bench.hub.tick();
+    assert_eq!(bench.told(client), [], "at rest");
+}
+
+#[test]
+fn a_deleted_inode_is_forgotten() {
+    let mut bench = Bench::new(4, true);
+    let file = bench.file(1);
+    let client = bench.client();
+    bench.watch(client, file, 10, ANY).expect("watch");
+    bench.model.mark(1, by_other(DATA));
+    bench.dispatch();
+    bench.model.edit(1, |probe| probe.attrs.nlink = 0);
+    bench.pass(1);
+    bench.hub.tick();
+    let upcalls = bench.hub.take_upcalls(client, 100);
+    assert!(upcalls.iter().any(|upcall| upcall.changes & FORGET != 0 && upcall.ended));
+}
+
+#[test]
+fn a_client_that_comes_back_is_told_whether_anything_changed() {
+    let mut bench = Bench::new(4, false);
+    let file = bench.file(1);
+    let (stays, leaves) = (bench.client(), bench.client());
+    bench.watch(stays, file, 1, ANY).expect("watch");
+    let held = bench.watch(leaves, file, 2, ANY).expect("watch").version;
+    bench.hub.disconnect(leaves);
+    let again = |version| {
+        let client = bench.client();
+        let inode = Inode { fd: bench.files[file].as_fd(), origin: None };
+        let wish = Wish { cookie: 2, mask: ANY, include_own: false };
+        bench.hub.register(client, inode, wish, None, version).expect("register").unchanged
+    };
+    assert!(again(held));
+    bench.model.mark(1, by_other(DATA));
+    assert!(!again(held), "marked, though not yet dispatched");
+    bench.dispatch();
+    assert!(!again(held));
+}
+
+#[test]
+fn running_out_of_slots_refuses_one_and_harms_nobody() {
+    let mut bench = Bench::new(1, false);
+    let (a, b) = (bench.file(1), bench.file(2));
+    let client = bench.client();
+    bench.watch(client, a, 10, ANY).expect("watch");
+    assert_eq!(bench.watch(client, b, 20, ANY), Err(RegisterError::NoSlots));
+    bench.model.mark(1, by_other(DATA));
+    bench.dispatch();
+    assert_eq!(bench.told(client), [(10, DATA)]);
+}
+
+#[test]
+fn an_interest_ends_with_its_lifetime() {
+    let mut bench = Bench::new(4, false);
+    let file = bench.file(1);
+    let client = bench.client();
+    let made = bench.watch(client, file, 10, ANY).expect("watch");
+    bench.hub.renew(client, made.interest, Some(Duration::ZERO)).expect("renew");
+    bench.hub.tick();
+    let upcalls = bench.hub.take_upcalls(client, 100);
+    assert_eq!((upcalls[0].changes, upcalls[0].ended), (EXPIRED, true));
+    assert_eq!(bench.hub.unregister(client, made.interest), Err(NoInterest));
+}

@@ -102,7 +102,8 @@ impl Host {
         });
         let watcher = Watcher { name: kind, _process: Process(client), lines, received: 0 };
         for _ in paths {
-            let line = watcher.line(Instant::now() + super::PATIENCE)?.context("a client could not register")?;
+            let line =
+                watcher.line(Instant::now() + super::PATIENCE)?.context("a client could not register")?;
             ensure!(line["type"] == "registered", "a client printed {line}");
         }
         Ok(watcher)
@@ -163,8 +164,13 @@ impl Watcher {
         let Some(line) = self.line(deadline)? else { return Ok(None) };
         ensure!(line["type"] == "upcall", "the {} client printed {line}", self.name);
         self.received += 1;
-        let changes: Vec<_> =
-            line["changes"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
+        let changes: Vec<_> = line["changes"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect();
         let path = PathBuf::from(line["path"].as_str().unwrap_or_default());
         println!("  {:<4} {} {}", self.name, path.display(), changes.join("|"));
         Ok(Some(Heard { path, changes }))

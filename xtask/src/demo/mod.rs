@@ -35,7 +35,10 @@ pub(crate) fn run() -> Result<()> {
     let told: usize = watchers.iter().map(Watcher::received).sum();
     ensure!(missed.is_empty(), "not heard: {}", missed.join(", "));
     let changes = STEPS.len();
-    println!("\n{changes} changes, {told} upcalls, every change heard by both clients in {:.1} s", started.elapsed().as_secs_f64());
+    println!(
+        "\n{changes} changes, {told} upcalls, every change heard by both clients in {:.1} s",
+        started.elapsed().as_secs_f64()
+    );
     Ok(())
 }
 

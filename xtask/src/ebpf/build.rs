@@ -22,15 +22,30 @@ const TARGET: &str = "bpfel-unknown-none";
 pub(super) fn build(toolchain: &Toolchain) -> Result<Vec<u8>> {
     let linker = linker::find(toolchain)?;
     let target = paths::target().join("ebpf/build");
-    let mut cargo = toolchain.cargo();
-    cargo
-        .current_dir(paths::root())
-        .env("CARGO_TARGET_DIR", &target)
-        .env("CARGO_ENCODED_RUSTFLAGS", flags(toolchain, &linker)?.join("\x1f"))
-        .env("LD_LIBRARY_PATH", &linker.llvm)
-        .args(["build", "--quiet", "--release", "-Zbuild-std=core", "--target", TARGET])
-        .args(["--package", "upcall-ebpf", "--bin", "upcall-ebpf", "--features", "bpf"]);
-    command::run(&mut cargo)?;
+    let flags = flags(toolchain, &linker)?.join("\x1f");
+    let cargo = || {
+        let mut cargo = toolchain.cargo();
+        cargo
+            .current_dir(paths::root())
+            .env("CARGO_TARGET_DIR", &target)
+            .env("CARGO_ENCODED_RUSTFLAGS", &flags)
+            .env("LD_LIBRARY_PATH", &linker.llvm);
+        cargo
+    };
+    // Cargo takes sources that were put back with their old times for unchanged, and would have a check
+    // judge the object of what was there in between.
+    let ours = ["--package", "upcall-ebpf", "--package", "upcall-common"];
+    command::run(cargo().args(["clean", "--quiet", "--release", "--target", TARGET]).args(ours))?;
+    command::run(
+        cargo().args(["build", "--quiet", "--release", "-Zbuild-std=core", "--target", TARGET]).args([
+            "--package",
+            "upcall-ebpf",
+            "--bin",
+            "upcall-ebpf",
+            "--features",
+            "bpf",
+        ]),
+    )?;
     let object = target.join(TARGET).join("release/upcall-ebpf");
     fs::read(&object).with_context(|| format!("cannot read {}", object.display()))
 }

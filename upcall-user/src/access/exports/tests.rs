@@ -37,10 +37,10 @@ fn the_innermost_export_comes_first_and_text_decides_by_components() {
     let above = |path: &Path| exports.above(path).iter().map(|beneath| beneath.index).collect::<Vec<_>>();
     assert_eq!(above(&tree.path("a/b/c")), [1, 0]);
     assert_eq!(above(&tree.path("a/c")), [0]);
-    assert_eq!(above(&tree.path("ab")), []);
+    assert_eq!(above(&tree.path("ab")), Vec::<usize>::new());
     assert_eq!(above(&tree.path("a/single")), [2, 0]);
     assert_eq!(above(&tree.path("a/single/x")), [0]);
-    assert_eq!(above(Path::new("relative")), []);
+    assert_eq!(above(Path::new("relative")), Vec::<usize>::new());
 }
 
 #[test]

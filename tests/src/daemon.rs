@@ -1,0 +1,126 @@
+//! The daemon, as a process of its own.
+
+use std::{
+    fs,
+    net::{TcpListener, TcpStream},
+    os::unix::{fs::PermissionsExt, net::UnixStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+};
+
+use anyhow::{Context, Result, bail};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::Value;
+use tempfile::TempDir;
+use upcall_client::Address;
+
+use crate::{deadline::wait_for, program};
+
+/// A running daemon; killed when dropped.
+#[derive(Debug)]
+pub struct Daemon {
+    child: Child,
+    dir: TempDir,
+    port: u16,
+}
+
+impl Daemon {
+    /// Starts one that exports `exports`; `settings` are further lines of its configuration.
+    pub fn start(exports: &[&Path], settings: &str) -> Result<Self> {
+        let dir = tempfile::Builder::new().prefix("upcall-daemon-").tempdir()?;
+        fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755))?;
+        let port = free_port()?;
+        let unix = dir.path().join("socket");
+        let config =
+            format!("exports = {exports:?}\nunix = {unix:?}\ntcp = \"127.0.0.1:{port}\"\ntcp_user = \"nobody\"\n{settings}\n");
+        fs::write(dir.path().join("config.toml"), config)?;
+        let child = spawn(dir.path())?;
+        let mut daemon = Self { child, dir, port };
+        daemon.wait_until_ready()?;
+        Ok(daemon)
+    }
+
+    /// Kills it and starts it anew, with the same configuration.
+    pub fn restart(&mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        self.child = spawn(self.dir.path())?;
+        self.wait_until_ready()
+    }
+
+    fn wait_until_ready(&mut self) -> Result<()> {
+        let (socket, port) = (self.dir.path().join("socket"), self.port);
+        let ready = wait_for("the daemon to listen", || {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("the daemon ended with {status}");
+            }
+            let open = UnixStream::connect(&socket).is_ok() && TcpStream::connect(("127.0.0.1", port)).is_ok();
+            Ok(open.then_some(()))
+        });
+        ready.with_context(|| format!("the daemon's log:\n{}", self.log()))
+    }
+
+    pub fn unix(&self) -> Address {
+        Address::Unix(self.socket())
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.dir.path().join("socket")
+    }
+
+    pub fn tcp(&self) -> Address {
+        Address::Tcp { host: "127.0.0.1".into(), port: self.port }
+    }
+
+    /// What `upcall status` says.
+    pub fn status(&self) -> Result<Value> {
+        let connect = self.unix().to_string();
+        let mut lines = program::json_lines(["status", "--json", "--connect", &connect])?;
+        lines.pop().context("`upcall status` printed nothing")
+    }
+
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        Ok(kill(Pid::from_raw(self.child.id().try_into()?), signal)?)
+    }
+
+    /// Waits until it has ended by itself.
+    pub fn ended(&mut self) -> Result<ExitStatus> {
+        wait_for("the daemon to end", || Ok(self.child.try_wait()?))
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.dir.path().join("log")).unwrap_or_else(|error| error.to_string())
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // It may have ended already, and there is nobody to tell of anything else.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() || std::env::var_os("UPCALL_TEST_LOG").is_some() {
+            eprintln!("{}", self.log());
+        }
+    }
+}
+
+fn spawn(dir: &Path) -> Result<Child> {
+    let log = fs::File::options().append(true).create(true).open(dir.join("log"))?;
+    Command::new(program::upcall()?)
+        .arg("daemon")
+        .arg("--config")
+        .arg(dir.join("config.toml"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .context("cannot start the daemon")
+}
+
+/// A port that nobody listens at now.
+fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}

@@ -1,0 +1,35 @@
+//! How long a test waits for what must come.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, bail};
+
+/// Whether the tests run in the virtual machine, where everything is emulated and slow.
+pub fn in_vm() -> bool {
+    std::env::var_os("UPCALL_TEST_FS").is_some()
+}
+
+/// Longer than anything takes that works.
+pub fn patience() -> Duration {
+    if in_vm() { Duration::from_secs(60) } else { Duration::from_secs(10) }
+}
+
+/// Between two looks at something that cannot be waited for otherwise.
+pub const LOOK: Duration = Duration::from_millis(5);
+
+/// Looks until there is something to see.
+pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    let end = Instant::now() + patience();
+    loop {
+        if let Some(seen) = look()? {
+            return Ok(seen);
+        }
+        if Instant::now() >= end {
+            bail!("waited in vain for {what}");
+        }
+        thread::sleep(LOOK);
+    }
+}

@@ -1,0 +1,127 @@
+//! Filesystems to test on.
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use anyhow::{Context, Result, ensure};
+use nix::{
+    mount::{MntFlags, MsFlags, mount, umount2},
+    sched::{CloneFlags, unshare},
+};
+use tempfile::TempDir;
+
+use crate::{daemon::Daemon, deadline::in_vm};
+
+pub const NAMES: [&str; 4] = ["ext4", "xfs", "btrfs", "tmpfs"];
+
+/// The least that mkfs.btrfs and mkfs.xfs take, with room to spare.
+const IMAGE_BYTES: u64 = 512 << 20;
+
+/// One mounted filesystem, with a daemon that exports it.
+#[derive(Debug)]
+pub struct Filesystem {
+    pub name: &'static str,
+    pub root: PathBuf,
+    daemon: Mutex<Option<Arc<Daemon>>>,
+}
+
+/// All that could be had. Unmounted when dropped.
+#[derive(Debug)]
+pub struct Filesystems {
+    /// Those that could not be had, with the reason.
+    pub all: Vec<(&'static str, Result<Arc<Filesystem>, String>)>,
+    mounts: Option<TempDir>,
+}
+
+impl Filesystem {
+    /// The daemon that tests share which want nothing special of theirs.
+    pub fn daemon(&self) -> Result<Arc<Daemon>> {
+        let mut daemon = self.daemon.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*daemon {
+            Some(daemon) => Ok(Arc::clone(daemon)),
+            None => {
+                let started = Arc::new(Daemon::start(&[&self.root], "")?);
+                *daemon = Some(Arc::clone(&started));
+                Ok(started)
+            }
+        }
+    }
+
+    fn at(name: &'static str, root: PathBuf) -> Arc<Self> {
+        Arc::new(Self { name, root, daemon: Mutex::new(None) })
+    }
+}
+
+impl Filesystems {
+    /// Those named in `UPCALL_TEST_FS`, or new ones in files. The mounts are this process's and its children's
+    /// alone, so that nothing stays mounted however it ends. Call it before there are threads.
+    pub fn get() -> Result<Self> {
+        if in_vm() { Self::given() } else { Self::make() }
+    }
+
+    /// A list of the names only.
+    pub fn none(reason: &str) -> Self {
+        Self { all: NAMES.map(|name| (name, Err(reason.to_owned()))).into(), mounts: None }
+    }
+
+    fn given() -> Result<Self> {
+        let given = std::env::var("UPCALL_TEST_FS")?;
+        let mut all = Self::none("not named in UPCALL_TEST_FS").all;
+        for (name, filesystem) in &mut all {
+            let root = given.split(',').filter_map(|it| it.split_once('=')).find(|(of, _)| of == name);
+            if let Some((_, root)) = root {
+                *filesystem = Ok(Filesystem::at(name, root.into()));
+            }
+        }
+        Ok(Self { all, mounts: None })
+    }
+
+    fn make() -> Result<Self> {
+        unshare(CloneFlags::CLONE_NEWNS).context("cannot get a mount namespace")?;
+        let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+        mount(None::<&str>, "/", None::<&str>, private, None::<&str>).context("cannot make the mounts private")?;
+        let dir = tempfile::Builder::new().prefix("upcall-tests-").tempdir()?;
+        fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+        let all = NAMES.map(|name| {
+            let made = make(name, dir.path()).map(|root| Filesystem::at(name, root));
+            (name, made.map_err(|error| format!("{error:#}")))
+        });
+        Ok(Self { all: all.into(), mounts: Some(dir) })
+    }
+}
+
+impl Drop for Filesystems {
+    fn drop(&mut self) {
+        let Some(dir) = &self.mounts else { return };
+        for (name, _) in &self.all {
+            // One that could not be mounted is none to unmount. Detached, for whoever still has files open.
+            let _ = umount2(&dir.path().join(name), MntFlags::MNT_DETACH);
+        }
+    }
+}
+
+fn make(name: &str, dir: &Path) -> Result<PathBuf> {
+    let root = dir.join(name);
+    fs::create_dir(&root)?;
+    if name == "tmpfs" {
+        mount(Some("tmpfs"), &root, Some("tmpfs"), MsFlags::empty(), Some("mode=755"))?;
+        return Ok(root);
+    }
+    let image = dir.join(format!("{name}.image"));
+    File::create_new(&image)?.set_len(IMAGE_BYTES)?;
+    run(Command::new(format!("mkfs.{name}")).arg(&image))?;
+    run(Command::new("mount").args(["-o", "loop", "-t", name]).arg(&image).arg(&root))?;
+    Ok(root)
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let program = command.get_program().to_owned();
+    let output = command.output().with_context(|| format!("cannot run {}", program.display()))?;
+    let error = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{} failed: {}", program.display(), error.trim_end());
+    Ok(())
+}

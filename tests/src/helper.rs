@@ -1,0 +1,152 @@
+//! Another process that changes files: the test program runs itself, since there is no other in the virtual
+//! machine. It takes a command a line on its input and answers each with a line on its output.
+
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader, Write},
+    os::unix::fs::FileExt,
+    path::Path,
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{op, writer_client};
+
+/// The argument that makes the test program a helper.
+const PERFORM: &str = "--perform";
+const WRITER_CLIENT: &str = "--writer-client";
+
+/// Another process; ends when dropped.
+#[derive(Debug)]
+pub struct Helper {
+    child: Child,
+    commands: Option<ChildStdin>,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Helper {
+    pub fn start() -> Result<Self> {
+        let mut child = myself(PERFORM)?.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let commands = child.stdin.take();
+        let answers = BufReader::new(child.stdout.take().context("the helper has no output")?);
+        Ok(Self { child, commands, answers })
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// One of [`op::all`], on the stage in `dir`. The error number if the kernel refused it.
+    pub fn perform(&mut self, op: &str, dir: &Path) -> Result<Result<(), i32>> {
+        self.order(&["op", op], dir)?;
+        self.answer()
+    }
+
+    /// Overwrites the start of a file.
+    pub fn write(&mut self, file: &Path) -> Result<()> {
+        self.begin_count(file, 1)?;
+        self.finish()
+    }
+
+    /// Starts to write 1, 2, .. `count` to the start of a file.
+    pub fn begin_count(&mut self, file: &Path, count: u64) -> Result<()> {
+        self.order(&["count", &count.to_string()], file)
+    }
+
+    /// Starts to overwrite the files in `dir` whose names are numbers of the range.
+    pub fn begin_touch(&mut self, dir: &Path, from: u64, to: u64) -> Result<()> {
+        self.order(&["touch", &from.to_string(), &to.to_string()], dir)
+    }
+
+    /// Waits until what was begun is done.
+    pub fn finish(&mut self) -> Result<()> {
+        self.answer()?.map_err(|errno| io::Error::from_raw_os_error(errno).into())
+    }
+
+    fn order(&mut self, words: &[&str], path: &Path) -> Result<()> {
+        let path = path.to_str().context("a path that is no text")?;
+        let commands = self.commands.as_mut().context("the helper has no input")?;
+        Ok(writeln!(commands, "{} {path}", words.join(" "))?)
+    }
+
+    fn answer(&mut self) -> Result<Result<(), i32>> {
+        let mut line = String::new();
+        self.answers.read_line(&mut line)?;
+        match line.trim_end().split_once(' ') {
+            None if line == "done\n" => Ok(Ok(())),
+            Some(("errno", number)) => Ok(Err(number.parse()?)),
+            _ => bail!("the helper answered {line:?}"),
+        }
+    }
+}
+
+impl Drop for Helper {
+    fn drop(&mut self) {
+        // It ends at the end of its input; what it is at need not be finished.
+        self.commands = None;
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Runs a client in a process of its own that writes what it watches; returns how many upcalls it heard.
+pub fn writer_client(address: &str, file: &Path, include_own: bool) -> Result<usize> {
+    let own = if include_own { "own" } else { "others" };
+    let output = myself(WRITER_CLIENT)?.args([address, own]).arg(file).stderr(Stdio::inherit()).output()?;
+    let text = String::from_utf8(output.stdout)?;
+    if !output.status.success() {
+        bail!("the writing client ended with {}", output.status);
+    }
+    text.trim_end().parse().with_context(|| format!("the writing client said {text:?}"))
+}
+
+fn myself(role: &str) -> Result<Command> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg(role);
+    Ok(command)
+}
+
+/// Plays the role that the arguments ask for. `None`: they ask for none.
+pub fn play() -> Option<Result<()>> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    match *words.as_slice() {
+        [PERFORM] => Some(serve()),
+        [WRITER_CLIENT, address, own, file] => Some(writer_client::run(address, Path::new(file), own == "own")),
+        _ => None,
+    }
+}
+
+fn serve() -> Result<()> {
+    for line in io::stdin().lines() {
+        let answer = match obey(&line?) {
+            Ok(()) => String::from("done"),
+            Err(error) => match error.raw_os_error() {
+                Some(number) => format!("errno {number}"),
+                None => error.to_string(),
+            },
+        };
+        let mut output = io::stdout();
+        writeln!(output, "{answer}")?;
+        output.flush()?;
+    }
+    Ok(())
+}
+
+fn obey(command: &str) -> io::Result<()> {
+    let words: Vec<&str> = command.split(' ').collect();
+    let number = |text: &str| text.parse::<u64>().map_err(io::Error::other);
+    match *words.as_slice() {
+        ["op", name, dir] => op::perform(name, Path::new(dir)),
+        ["count", count, file] => {
+            let file = File::options().write(true).open(file)?;
+            (1..=number(count)?).try_for_each(|number| file.write_all_at(&number.to_le_bytes(), 0))
+        }
+        ["touch", from, to, dir] => (number(from)?..number(to)?).try_for_each(|number| {
+            let path = Path::new(dir).join(number.to_string());
+            File::options().write(true).open(path)?.write_all_at(b"new", 0)
+        }),
+        _ => Err(io::Error::other("not understood")),
+    }
+}
