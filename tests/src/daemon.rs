@@ -34,8 +34,9 @@ impl Daemon {
         fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755))?;
         let port = free_port()?;
         let unix = dir.path().join("socket");
-        let config =
-            format!("exports = {exports:?}\nunix = {unix:?}\ntcp = \"127.0.0.1:{port}\"\ntcp_user = \"nobody\"\n{settings}\n");
+        let config = format!(
+            "exports = {exports:?}\nunix = {unix:?}\ntcp = \"127.0.0.1:{port}\"\ntcp_user = \"nobody\"\n{settings}\n"
+        );
         fs::write(dir.path().join("config.toml"), config)?;
         let child = spawn(dir.path())?;
         let mut daemon = Self { child, dir, port };
@@ -57,7 +58,8 @@ impl Daemon {
             if let Some(status) = self.child.try_wait()? {
                 bail!("the daemon ended with {status}");
             }
-            let open = UnixStream::connect(&socket).is_ok() && TcpStream::connect(("127.0.0.1", port)).is_ok();
+            let open =
+                UnixStream::connect(&socket).is_ok() && TcpStream::connect(("127.0.0.1", port)).is_ok();
             Ok(open.then_some(()))
         });
         ready.with_context(|| format!("the daemon's log:\n{}", self.log()))

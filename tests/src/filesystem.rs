@@ -70,20 +70,19 @@ impl Filesystems {
 
     fn given() -> Result<Self> {
         let given = std::env::var("UPCALL_TEST_FS")?;
-        let mut all = Self::none("not named in UPCALL_TEST_FS").all;
-        for (name, filesystem) in &mut all {
-            let root = given.split(',').filter_map(|it| it.split_once('=')).find(|(of, _)| of == name);
-            if let Some((_, root)) = root {
-                *filesystem = Ok(Filesystem::at(name, root.into()));
-            }
-        }
-        Ok(Self { all, mounts: None })
+        let all = NAMES.map(|name| {
+            let root = given.split(',').filter_map(|it| it.split_once('=')).find(|(of, _)| *of == name);
+            let root = root.ok_or_else(|| String::from("not named in UPCALL_TEST_FS"));
+            (name, root.map(|(_, root)| Filesystem::at(name, root.into())))
+        });
+        Ok(Self { all: all.into(), mounts: None })
     }
 
     fn make() -> Result<Self> {
         unshare(CloneFlags::CLONE_NEWNS).context("cannot get a mount namespace")?;
         let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
-        mount(None::<&str>, "/", None::<&str>, private, None::<&str>).context("cannot make the mounts private")?;
+        mount(None::<&str>, "/", None::<&str>, private, None::<&str>)
+            .context("cannot make the mounts private")?;
         let dir = tempfile::Builder::new().prefix("upcall-tests-").tempdir()?;
         fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
         let all = NAMES.map(|name| {

@@ -113,7 +113,9 @@ pub fn play() -> Option<Result<()>> {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     match *words.as_slice() {
         [PERFORM] => Some(serve()),
-        [WRITER_CLIENT, address, own, file] => Some(writer_client::run(address, Path::new(file), own == "own")),
+        [WRITER_CLIENT, address, own, file] => {
+            Some(writer_client::run(address, Path::new(file), own == "own"))
+        }
         _ => None,
     }
 }

@@ -18,7 +18,9 @@ pub fn upcall() -> Result<PathBuf> {
     let beside = tests.ancestors().nth(2).map(|target| target.join("upcall"));
     match beside.filter(|path| path.is_file()) {
         Some(path) => Ok(path),
-        None => bail!("there is no program `upcall` to test: run `cargo build -p upcall-user` first or set UPCALL_BIN"),
+        None => bail!(
+            "there is no program `upcall` to test: run `cargo build -p upcall-user` first or set UPCALL_BIN"
+        ),
     }
 }
 

@@ -54,6 +54,16 @@ pub(crate) fn pwritev2(file: &File, bytes: &[u8], offset: i64) -> io::Result<()>
     checked(if written < 0 { -1 } else { 0 })
 }
 
+/// Appends the first bytes of one file to the other.
+pub(crate) fn copy_file_range(from: &File, to: &File, length: usize) -> io::Result<()> {
+    let mut at = i64::try_from(to.metadata()?.len()).map_err(io::Error::other)?;
+    // SAFETY: the first offset is null, the second one is live and the kernel's to write.
+    let copied = unsafe {
+        libc::copy_file_range(from.as_raw_fd(), ptr::null_mut(), to.as_raw_fd(), &raw mut at, length, 0)
+    };
+    checked(if copied < 0 { -1 } else { 0 })
+}
+
 /// Stores a byte at the start of the file through a shared mapping.
 pub(crate) fn store(file: &File, byte: u8) -> io::Result<()> {
     const LENGTH: usize = 4096;
@@ -89,7 +99,14 @@ pub fn file_handle(path: &Path) -> io::Result<(i32, Vec<u8>)> {
     // an int for the kernel to write.
     let result = unsafe {
         let empty = c"".as_ptr();
-        libc::syscall(libc::SYS_name_to_handle_at, fd, empty, &raw mut raw, &raw mut mount, libc::AT_EMPTY_PATH)
+        libc::syscall(
+            libc::SYS_name_to_handle_at,
+            fd,
+            empty,
+            &raw mut raw,
+            &raw mut mount,
+            libc::AT_EMPTY_PATH,
+        )
     };
     checked(if result < 0 { -1 } else { 0 })?;
     let bytes = raw.bytes.get(..raw.length as usize).unwrap_or_default();

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Directories above the changed inode that an event can name.
-const MAX_DEPTH: u32 = 24;
+const MAX_DEPTH: u32 = 16;
 
 /// Writes an event if somebody looks. `dentry` may be 0: then one is taken from the inode.
 #[inline(always)]
@@ -45,7 +45,7 @@ fn write(key: Key, inode: u64, dentry: u64, what: Change) {
         (&raw mut (*event).tid).write(pid_tgid as u32);
         (&raw mut (*event).uid).write(uid_gid as u32);
         (&raw mut (*event).changes).write(what.changes);
-        (&raw mut (*event).op).write(what.op as u16);
+        (&raw mut (*event).op).write(what.op);
         (&raw mut (*event).hook).write(what.hook as u16);
         (&raw mut (*event).comm).write(bpf_get_current_comm().unwrap_or_default());
         let dentry = if dentry == 0 { alias(inode) } else { dentry };

@@ -49,6 +49,13 @@ pub fn follow(ptr: Ptr, offset: u32) -> Ptr {
     load(ptr, offset)
 }
 
+/// The same value, but the verifier no longer knows anything of it: without this it follows every combination
+/// of values that branches computed through all that comes after.
+#[inline(always)]
+pub fn forget(value: u64) -> u64 {
+    probe(&raw const value as u64, 0)
+}
+
 #[inline(always)]
 pub fn key(inode: Ptr) -> Key {
     let sb = follow(inode, offset!(inode_sb));

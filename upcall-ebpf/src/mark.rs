@@ -3,7 +3,7 @@
 use aya_ebpf::bindings::BPF_RB_FORCE_WAKEUP;
 use aya_log_ebpf::debug;
 use upcall_common::{
-    abi::{Counter, Hook, Key, Op, Originator, SCAN, Slot, Word},
+    abi::{Counter, Hook, Key, Originator, SCAN, Slot, Word},
     change::OTHER,
 };
 
@@ -17,7 +17,8 @@ use crate::{
 #[derive(Clone, Copy)]
 pub struct Change {
     pub changes: u32,
-    pub op: Op,
+    /// An `Op`.
+    pub op: u16,
     pub hook: Hook,
     /// For the event: bytes, or setattr bits.
     pub amount: u64,

@@ -35,7 +35,7 @@ pub fn inode_set_ctime_to_ts(ctx: BtfTracePointContext) -> i32 {
 #[inline(always)]
 fn seen(inode: Ptr, hook: Hook) -> i32 {
     let (changes, op) = classify(kernel::is_dir(inode));
-    mark::change::<false>(inode, 0, Change { changes, op, hook, amount: 0 });
+    mark::change::<false>(inode, 0, Change { changes, op: op as u16, hook, amount: 0 });
     0
 }
 

@@ -1,1 +1,78 @@
-fn main(){}
+//! Real filesystems, the real daemon, real clients, and processes that change files. Needs root; see
+//! `tests/src/filesystem.rs` for where it runs.
+
+mod account;
+mod bad_input;
+mod barrier;
+mod lifecycle;
+mod lifetime;
+mod matrix;
+mod operator;
+mod originator;
+mod overflow;
+mod race;
+mod trials;
+
+use std::process::ExitCode;
+
+use libtest_mimic::Arguments;
+use tests::{filesystem::Filesystems, helper};
+
+use crate::trials::Trials;
+
+fn main() -> ExitCode {
+    if let Some(played) = helper::play() {
+        return match played {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("helper: {error:?}");
+                ExitCode::FAILURE
+            }
+        };
+    }
+    let mut args = Arguments::from_args();
+    // A test is a process that changes files, a daemon and two clients: there is nothing to gain.
+    args.test_threads.get_or_insert(1);
+    match filesystems(&args) {
+        Ok(filesystems) => {
+            let conclusion = libtest_mimic::run(&args, trials(&filesystems).list());
+            drop(filesystems);
+            conclusion.exit_code()
+        }
+        Err(error) => {
+            eprintln!("kernel tests: {error:?}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn filesystems(args: &Arguments) -> tests::Result<Filesystems> {
+    if !nix::unistd::geteuid().is_root() {
+        return Ok(Filesystems::none("needs root"));
+    }
+    if args.list {
+        return Ok(Filesystems::none("only listed"));
+    }
+    let filesystems = Filesystems::get()?;
+    for (name, filesystem) in &filesystems.all {
+        if let Err(reason) = filesystem {
+            println!("no {name}: {reason}");
+        }
+    }
+    Ok(filesystems)
+}
+
+fn trials(filesystems: &Filesystems) -> Trials<'_> {
+    let mut trials = Trials::new(filesystems);
+    matrix::add(&mut trials);
+    originator::add(&mut trials);
+    account::add(&mut trials);
+    overflow::add(&mut trials);
+    bad_input::add(&mut trials);
+    operator::add(&mut trials);
+    lifecycle::add(&mut trials);
+    lifetime::add(&mut trials);
+    barrier::add(&mut trials);
+    race::add(&mut trials);
+    trials
+}

@@ -48,7 +48,7 @@ fn setattr(valid: u32) -> (u32, Op) {
 #[inline(always)]
 fn changed(dentry: Ptr, changes: u32, op: Op, hook: Hook, amount: u64) -> i32 {
     if !dentry.is_null() {
-        let what = Change { changes, op, hook, amount };
+        let what = Change { changes, op: op as u16, hook, amount };
         mark::change::<true>(kernel::inode_of_dentry(dentry), dentry as u64, what);
     }
     0
@@ -63,7 +63,12 @@ pub fn notify_change(ctx: FExitContext) -> i32 {
     }
     let valid = load::<u32>(ctx.arg(2), offset!(iattr_valid));
     let (changes, op) = setattr(valid);
-    changed(ctx.arg(1), changes, op, Hook::NotifyChange, u64::from(valid))
+    let packed = kernel::forget(u64::from(changes) | (op as u64) << 32);
+    let (changes, op) = (packed as u32, (packed >> 32) as u16);
+    let dentry: Ptr = ctx.arg(1);
+    let what = Change { changes, op, hook: Hook::NotifyChange, amount: u64::from(valid) };
+    mark::change::<true>(kernel::inode_of_dentry(dentry), dentry as u64, what);
+    0
 }
 
 /// `int __vfs_setxattr_noperm(struct mnt_idmap *idmap, struct dentry *dentry, const char *name, const void
@@ -96,7 +101,7 @@ pub fn set_posix_acl(ctx: FExitContext) -> i32 {
     if offset!(acl_takes_dentry) != 0 {
         return changed(ctx.arg(1), CHANGES, Op::Acl, Hook::SetPosixAcl, 0);
     }
-    let what = Change { changes: CHANGES, op: Op::Acl, hook: Hook::SetPosixAcl, amount: 0 };
+    let what = Change { changes: CHANGES, op: Op::Acl as u16, hook: Hook::SetPosixAcl, amount: 0 };
     mark::change::<true>(ctx.arg(1), 0, what);
     0
 }

@@ -21,7 +21,7 @@ const WRITTEN: u32 = DATA | SIZE | TIMES;
 fn written(file: Ptr, op: Op, hook: Hook, amount: i64) -> i32 {
     if amount > 0 && !file.is_null() {
         let dentry = load::<u64>(file, offset!(file_dentry));
-        let what = Change { changes: WRITTEN, op, hook, amount: amount as u64 };
+        let what = Change { changes: WRITTEN, op: op as u16, hook, amount: amount as u64 };
         mark::change::<true>(kernel::inode_of_file(file), dentry, what);
     }
     0
@@ -72,7 +72,7 @@ fn finished(request: Ptr, op: Op, hook: Hook, result: i64) -> i32 {
     }
     let inode: u64 = probe(file, offset!(file_inode));
     let dentry: u64 = probe(file, offset!(file_dentry));
-    let what = Change { changes: WRITTEN, op, hook, amount: result as u64 };
+    let what = Change { changes: WRITTEN, op: op as u16, hook, amount: result as u64 };
     mark::target::<true>(kernel::probe_key(inode), inode, None, dentry, what);
     0
 }

@@ -20,7 +20,7 @@ use crate::{
 #[inline(always)]
 fn parent_changed(dentry: Ptr, op: Op, hook: Hook) {
     let parent = kernel::parent_of_dentry(dentry);
-    let what = Change { changes: ENTRIES | TIMES, op, hook, amount: 0 };
+    let what = Change { changes: ENTRIES | TIMES, op: op as u16, hook, amount: 0 };
     mark::change::<true>(kernel::inode_of_dentry(parent), parent as u64, what);
 }
 
@@ -90,7 +90,7 @@ pub fn vfs_link(ctx: FExitContext) -> i32 {
         return 0;
     }
     let (old, new): (Ptr, Ptr) = (ctx.arg(0), ctx.arg(3));
-    let what = Change { changes: NLINK | TIMES, op: Op::Link, hook: Hook::VfsLink, amount: 0 };
+    let what = Change { changes: NLINK | TIMES, op: Op::Link as u16, hook: Hook::VfsLink, amount: 0 };
     mark::change::<true>(kernel::inode_of_dentry(old), old as u64, what);
     parent_changed(new, Op::Link, Hook::VfsLink);
     0
@@ -117,7 +117,7 @@ fn removed(dentry: Ptr, op: Op, hook: Hook, ok: bool) -> i32 {
     let _ = REMOVALS.remove(&address);
     if ok {
         if let Some(Removal { inode, key, generation, .. }) = removal {
-            let what = Change { changes: NLINK | TIMES, op, hook, amount: 0 };
+            let what = Change { changes: NLINK | TIMES, op: op as u16, hook, amount: 0 };
             mark::target::<true>(key, inode, Some(generation), address, what);
         }
         parent_changed(dentry, op, hook);
@@ -157,7 +157,7 @@ pub fn vfs_rename(ctx: FExitContext) -> i32 {
     }
     let data: Ptr = ctx.arg(0);
     let (old, new) = (follow(data, offset!(rename_old_dentry)), follow(data, offset!(rename_new_dentry)));
-    let renamed = |changes| Change { changes, op: Op::Rename, hook: Hook::VfsRename, amount: 0 };
+    let renamed = |changes| Change { changes, op: Op::Rename as u16, hook: Hook::VfsRename, amount: 0 };
     mark::change::<true>(kernel::inode_of_dentry(old), old as u64, renamed(RENAME | TIMES));
     let replaced = kernel::inode_of_dentry(new);
     if !replaced.is_null() {

@@ -17,7 +17,7 @@ use crate::{
 pub fn evict(ctx: FEntryContext) -> i32 {
     let inode: Ptr = ctx.arg(0);
     if load::<u32>(inode, offset!(inode_nlink)) == 0 {
-        let what = Change { changes: FORGET, op: Op::Evict, hook: Hook::Evict, amount: 0 };
+        let what = Change { changes: FORGET, op: Op::Evict as u16, hook: Hook::Evict, amount: 0 };
         mark::change::<true>(inode, 0, what);
     }
     0

@@ -1,0 +1,70 @@
+//! The list of tests, and those of them that cannot run here.
+
+use std::sync::Arc;
+
+use libtest_mimic::{Completion, Failed, Trial};
+use tests::{
+    Result,
+    filesystem::{Filesystem, Filesystems},
+};
+
+pub(crate) struct Trials<'a> {
+    filesystems: &'a Filesystems,
+    list: Vec<Trial>,
+}
+
+impl<'a> Trials<'a> {
+    pub(crate) fn new(filesystems: &'a Filesystems) -> Self {
+        Self { filesystems, list: Vec::new() }
+    }
+
+    pub(crate) fn list(self) -> Vec<Trial> {
+        self.list
+    }
+
+    /// A test on each filesystem. It may find that the filesystem cannot do what it is about.
+    pub(crate) fn on_each<F>(&mut self, what: &str, test: F)
+    where
+        F: Fn(&Filesystem) -> Result<Completion> + Clone + Send + 'static,
+    {
+        for (name, filesystem) in &self.filesystems.all {
+            self.list.push(trial(format!("{name}::{what}"), filesystem.clone(), test.clone()));
+        }
+    }
+
+    /// A test of the daemon, on whatever filesystem there is.
+    pub(crate) fn daemon(&mut self, what: &str, test: fn(&Filesystem) -> Result<()>) {
+        let mut all = self.filesystems.all.iter().map(|(_, filesystem)| filesystem);
+        let any = all.clone().find(|filesystem| filesystem.is_ok()).or_else(|| all.next());
+        let any = any.cloned().unwrap_or_else(|| Err(String::from("no filesystem")));
+        let test = move |filesystem: &Filesystem| test(filesystem).map(|()| Completion::Completed);
+        self.list.push(trial(format!("daemon::{what}"), any, test));
+    }
+
+    /// A test of the daemon that needs two filesystems.
+    pub(crate) fn daemon_between(&mut self, what: &str, test: fn(&Filesystem, &Filesystem) -> Result<()>) {
+        let all = self.filesystems.all.iter().map(|(_, filesystem)| filesystem);
+        let mut there = all.filter_map(|filesystem| filesystem.as_ref().ok());
+        let (first, second) = match (there.next(), there.next()) {
+            (Some(first), Some(second)) => (Ok(Arc::clone(first)), Some(Arc::clone(second))),
+            _ => (Err(String::from("needs two filesystems")), None),
+        };
+        let test = move |first: &Filesystem| match &second {
+            Some(second) => test(first, second).map(|()| Completion::Completed),
+            None => Ok(Completion::ignored()),
+        };
+        self.list.push(trial(format!("daemon::{what}"), first, test));
+    }
+}
+
+fn trial<F>(name: String, filesystem: Result<Arc<Filesystem>, String>, test: F) -> Trial
+where
+    F: FnOnce(&Filesystem) -> Result<Completion> + Send + 'static,
+{
+    match filesystem {
+        Ok(filesystem) => Trial::ignorable_test(name, move || {
+            test(&filesystem).map_err(|error| Failed::from(format!("{error:?}")))
+        }),
+        Err(reason) => Trial::test(name, || Ok(())).with_kind(reason).with_ignored_flag(true),
+    }
+}
