@@ -27,7 +27,7 @@ pub struct Helper {
 
 impl Helper {
     pub fn start() -> Result<Self> {
-        let mut child = myself(PERFORM)?.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let mut child = myself(PERFORM).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let commands = child.stdin.take();
         let answers = BufReader::new(child.stdout.take().context("the helper has no output")?);
         Ok(Self { child, commands, answers })
@@ -93,7 +93,7 @@ impl Drop for Helper {
 /// Runs a client in a process of its own that writes what it watches; returns how many upcalls it heard.
 pub fn writer_client(address: &str, file: &Path, include_own: bool) -> Result<usize> {
     let own = if include_own { "own" } else { "others" };
-    let output = myself(WRITER_CLIENT)?.args([address, own]).arg(file).stderr(Stdio::inherit()).output()?;
+    let output = myself(WRITER_CLIENT).args([address, own]).arg(file).stderr(Stdio::inherit()).output()?;
     let text = String::from_utf8(output.stdout)?;
     if !output.status.success() {
         bail!("the writing client ended with {}", output.status);
@@ -101,10 +101,11 @@ pub fn writer_client(address: &str, file: &Path, include_own: bool) -> Result<us
     text.trim_end().parse().with_context(|| format!("the writing client said {text:?}"))
 }
 
-fn myself(role: &str) -> Result<Command> {
-    let mut command = Command::new(std::env::current_exe()?);
+fn myself(role: &str) -> Command {
+    // Under this name it is there even when a build has replaced it.
+    let mut command = Command::new("/proc/self/exe");
     command.arg(role);
-    Ok(command)
+    command
 }
 
 /// Plays the role that the arguments ask for. `None`: they ask for none.

@@ -6,7 +6,7 @@
 
 use core::ffi::c_void;
 
-use aya_ebpf::helpers::{bpf_get_current_task_btf, bpf_probe_read_kernel};
+use aya_ebpf::helpers::{bpf_get_current_task_btf, generated::bpf_probe_read_kernel};
 use upcall_common::abi::{Attrs, BUSY_DIO, BUSY_SHARED, BUSY_WRITER, Key, Offsets, Originator};
 
 #[unsafe(no_mangle)]
@@ -35,12 +35,15 @@ pub fn load<T>(base: Ptr, offset: u32) -> T {
     unsafe { core::ptr::read_volatile(base.byte_add(offset as usize).cast()) }
 }
 
-/// A field behind an address; 0 where it cannot be read.
+/// A field behind an address; 0 where it cannot be read, since the helper then clears the destination. Not to
+/// look at its result spares the verifier two ways on from every read.
 #[inline(always)]
 pub fn probe<T: Copy + Default>(base: u64, offset: u32) -> T {
-    let at = base.wrapping_add(offset as u64) as *const T;
-    // SAFETY: the helper survives any address.
-    unsafe { bpf_probe_read_kernel(at) }.unwrap_or_default()
+    let mut value = T::default();
+    let at = base.wrapping_add(offset as u64) as *const c_void;
+    // SAFETY: the helper survives any source address and writes `size_of::<T>` bytes, plain integers.
+    unsafe { bpf_probe_read_kernel((&raw mut value).cast(), size_of::<T>() as u32, at) };
+    value
 }
 
 /// A field of the structure that field `base` of `ptr` points to.

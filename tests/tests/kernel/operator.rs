@@ -52,8 +52,9 @@ fn debug(filesystem: &Filesystem) -> Result<()> {
         });
         child.kill()?;
         child.wait()?;
+        let comm = std::fs::read_to_string(format!("/proc/{}/comm", helper.pid()))?;
         for event in shown {
-            check(&event?, &file)?;
+            check(&event?, &file, comm.trim_end())?;
         }
         Ok(())
     })
@@ -75,12 +76,10 @@ fn find(lines: &Receiver<String>, helper: &Helper, op: &str) -> Result<Option<Va
     Ok(None)
 }
 
-fn check(event: &Value, file: &Path) -> Result<()> {
-    let comm = std::fs::read_to_string("/proc/self/comm")?;
+fn check(event: &Value, file: &Path, comm: &str) -> Result<()> {
     let path = event["path"].as_str().with_context(|| format!("no path: {event}"))?;
     ensure!(file.ends_with(path.trim_start_matches('/')), "another path: {event}");
-    // The helper is this program too.
-    ensure!(event["comm"] == comm.trim_end(), "another comm: {event}");
+    ensure!(event["comm"] == comm, "another comm: {event}");
     ensure!(event["interested"] == 1, "one client is interested: {event}");
     ensure!(event["uid"] == 0, "another user: {event}");
     Ok(())

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use libtest_mimic::Completion;
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -54,8 +54,9 @@ fn tiny_ring(filesystem: &Filesystem) -> Result<Completion> {
             from = heard.len();
             missing.is_empty()
         };
-        listener.until("upcalls for all files", enough).await?;
+        let heard = listener.until("upcalls for all files", enough).await;
         let status = daemon.status()?;
+        heard.with_context(|| format!("{} files were not told: {status}", missing.len()))?;
         let count = |path| status.pointer(path).and_then(Value::as_u64).unwrap_or_default();
         ensure!(count("/hub/scans") > 0, "no scan happened: {status}");
         ensure!(count("/hub/kernel/ring_full") > 0, "the ring was never full: {status}");

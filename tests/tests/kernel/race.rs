@@ -6,6 +6,7 @@ use std::{fs, path::Path};
 use anyhow::{Context, ensure};
 use libtest_mimic::Completion;
 use tests::{
+    Result,
     helper::Helper,
     listener::{Listener, block_on},
     scene::Scene,

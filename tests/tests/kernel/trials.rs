@@ -63,7 +63,7 @@ where
 {
     match filesystem {
         Ok(filesystem) => Trial::ignorable_test(name, move || {
-            test(&filesystem).map_err(|error| Failed::from(format!("{error:?}")))
+            test(&filesystem).map_err(|error| Failed::from(format!("{error:#}")))
         }),
         Err(reason) => Trial::test(name, || Ok(())).with_kind(reason).with_ignored_flag(true),
     }
