@@ -75,8 +75,18 @@ mod tests {
 
     #[test]
     fn anything_else_is_refused() {
-        for text in ["", "/a/b", "unix:", "tcp:", "tcp::7", "tcp:host", "tcp:host:", "tcp:host:65536", "tcp:::1:7", "udp:a:1"]
-        {
+        for text in [
+            "",
+            "/a/b",
+            "unix:",
+            "tcp:",
+            "tcp::7",
+            "tcp:host",
+            "tcp:host:",
+            "tcp:host:65536",
+            "tcp:::1:7",
+            "udp:a:1",
+        ] {
             let error = text.parse::<Address>().expect_err(text);
             assert!(error.to_string().contains("unix:PATH or tcp:HOST:PORT"), "{error}");
         }

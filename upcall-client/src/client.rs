@@ -62,7 +62,8 @@ impl Client {
         &self,
         interests: Vec<(u64, Option<Duration>)>,
     ) -> Result<Vec<Result<(), ItemError>>, Error> {
-        let interests = interests.into_iter().map(|(interest, lifetime)| (interest, millis(lifetime))).collect();
+        let interests =
+            interests.into_iter().map(|(interest, lifetime)| (interest, millis(lifetime))).collect();
         self.request(|reply| Command::Renew(interests, reply)).await
     }
 

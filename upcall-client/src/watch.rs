@@ -48,7 +48,12 @@ impl Watch {
 
     /// The file with a handle from `name_to_handle_at` on the storage host; `anchor` is an exported path
     /// on the same filesystem.
-    pub fn handle(anchor: impl Into<PathBuf>, handle_type: i32, handle: impl Into<Vec<u8>>, cookie: u64) -> Self {
+    pub fn handle(
+        anchor: impl Into<PathBuf>,
+        handle_type: i32,
+        handle: impl Into<Vec<u8>>,
+        cookie: u64,
+    ) -> Self {
         Self::new(Named::Handle { anchor: bytes(anchor.into()), handle_type, handle: handle.into() }, cookie)
     }
 
@@ -96,7 +101,9 @@ impl Watch {
     /// What a frame could not carry at all.
     pub(crate) fn unsendable(&self, descriptors: bool) -> Option<Code> {
         match &self.target {
-            Named::Path(path) | Named::Handle { anchor: path, .. } if path.len() > MAX_PATH => Some(Code::BadName),
+            Named::Path(path) | Named::Handle { anchor: path, .. } if path.len() > MAX_PATH => {
+                Some(Code::BadName)
+            }
             Named::Handle { handle, .. } if handle.len() > MAX_HANDLE => Some(Code::BadTarget),
             Named::Descriptor(_) if !descriptors => Some(Code::BadTarget),
             _ => None,

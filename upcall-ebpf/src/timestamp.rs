@@ -2,7 +2,9 @@
 //! They fire before the change is visible and say only that there is one; the daemon's trailing edge makes up
 //! for the first, the system call's number and a comparison of attributes for the second.
 
-use aya_ebpf::{helpers::generated::bpf_task_pt_regs, macros::btf_tracepoint, programs::BtfTracePointContext};
+use aya_ebpf::{
+    helpers::generated::bpf_task_pt_regs, macros::btf_tracepoint, programs::BtfTracePointContext,
+};
 use upcall_common::{
     abi::{ABSENT, Hook, Op},
     change::{ANY, DATA, ENTRIES, OTHER, SIZE, TIMES},

@@ -63,7 +63,8 @@ impl Engine {
             if since.elapsed() > options.backoff_max {
                 delay = options.backoff_min;
             }
-            connection = offline::refusing(&mut commands, offline::dial(&address, &options, &mut delay)).await;
+            connection =
+                offline::refusing(&mut commands, offline::dial(&address, &options, &mut delay)).await;
             let new_epoch = connection.welcome().epoch != epoch;
             if new_epoch {
                 epoch = connection.welcome().epoch;

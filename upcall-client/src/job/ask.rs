@@ -37,8 +37,7 @@ impl Ask<()> {
 impl Ask<Duration> {
     /// Without a requester: only to see that the daemon answers.
     pub(crate) fn ping(requester: Option<Reply<Duration>>) -> Self {
-        let accept =
-            |answer, asked: Instant| matches!(answer, Message::Pong(_)).then(|| asked.elapsed());
+        let accept = |answer, asked: Instant| matches!(answer, Message::Pong(_)).then(|| asked.elapsed());
         Self::new(Message::Ping(Bytes::new()), accept, requester)
     }
 }

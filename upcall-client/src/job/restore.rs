@@ -26,7 +26,9 @@ impl Restore {
 impl Job for Restore {
     fn next_frame(&mut self, state: &mut State, limits: &Limits) -> Option<Request> {
         let State { watches, backlog } = state;
-        let mut batch = Batch::fill(&mut self.queue, limits, |interest| watches.known(*interest).map(|(watch, version)| (watch.clone(), version)));
+        let mut batch = Batch::fill(&mut self.queue, limits, |interest| {
+            watches.known(*interest).map(|(watch, version)| (watch.clone(), version))
+        });
         for (interest, code) in batch.refused.drain(..) {
             backlog.extend(watches.lost(interest, code));
         }

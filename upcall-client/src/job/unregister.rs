@@ -18,7 +18,11 @@ pub(super) struct Unregister {
 
 impl Unregister {
     /// The interests are forgotten at once; a connection that breaks ends them too.
-    pub(super) fn new(interests: Vec<u64>, requester: Option<Reply<Outcomes<()>>>, state: &mut State) -> Self {
+    pub(super) fn new(
+        interests: Vec<u64>,
+        requester: Option<Reply<Outcomes<()>>>,
+        state: &mut State,
+    ) -> Self {
         let mut outcomes = Vec::with_capacity(interests.len());
         let mut queue = VecDeque::new();
         for (place, interest) in interests.into_iter().enumerate() {

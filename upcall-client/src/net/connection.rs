@@ -67,7 +67,12 @@ impl Connection {
     }
 
     /// Queues a frame.
-    pub(crate) fn send(&mut self, message: &Message, tag: u32, files: Vec<Arc<OwnedFd>>) -> Result<(), EncodeError> {
+    pub(crate) fn send(
+        &mut self,
+        message: &Message,
+        tag: u32,
+        files: Vec<Arc<OwnedFd>>,
+    ) -> Result<(), EncodeError> {
         self.outbox.push(message, tag, files)
     }
 

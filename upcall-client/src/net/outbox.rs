@@ -26,7 +26,12 @@ struct Frame {
 }
 
 impl Outbox {
-    pub(super) fn push(&mut self, message: &Message, tag: u32, files: Vec<Arc<OwnedFd>>) -> Result<(), EncodeError> {
+    pub(super) fn push(
+        &mut self,
+        message: &Message,
+        tag: u32,
+        files: Vec<Arc<OwnedFd>>,
+    ) -> Result<(), EncodeError> {
         let mut bytes = BytesMut::new();
         encode(message, tag, &mut bytes)?;
         self.frames.push_back(Frame { bytes, files });

@@ -39,7 +39,7 @@ fn change_bit(name: &str) -> Result<u32> {
 }
 
 pub(super) async fn run(args: WatchArgs) -> Result<()> {
-    let paths = args.paths.iter().map(|path| absolute(path)).collect::<Result<Vec<_>>>()?;
+    let paths = args.paths.iter().map(absolute).collect::<Result<Vec<_>>>()?;
     let mask =
         if args.mask.is_empty() { change::ANY } else { args.mask.iter().fold(0, |all, bit| all | bit) };
     let (client, mut upcalls) = args.connect.client("upcall watch", true).await?;

@@ -41,7 +41,13 @@ impl Bench {
         self.files.len() - 1
     }
 
-    fn watch(&self, client: ClientIndex, file: usize, cookie: u64, mask: u32) -> Result<Registered, RegisterError> {
+    fn watch(
+        &self,
+        client: ClientIndex,
+        file: usize,
+        cookie: u64,
+        mask: u32,
+    ) -> Result<Registered, RegisterError> {
         let inode = Inode { fd: self.files[file].as_fd(), origin: None };
         let wish = Wish { cookie, mask, include_own: false };
         self.hub.register(client, inode, wish, None, 0)

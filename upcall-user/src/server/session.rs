@@ -69,6 +69,10 @@ pub(super) async fn run(stream: Stream, mut peer: Peer, service: Arc<Service>, _
     };
     let (name, address) = (&peer.info.name, &peer.info.address);
     match &end {
+        // A client that leaves without reading what waited resets the connection.
+        End::Io(error) if error.kind() == io::ErrorKind::ConnectionReset => {
+            tracing::debug!(name, address, %end, "client disconnected")
+        }
         End::Left | End::Shutdown => tracing::debug!(name, address, %end, "client disconnected"),
         _ => tracing::warn!(name, address, %end, "client disconnected"),
     }
@@ -172,7 +176,7 @@ async fn work(
     let mut shutdown = service.shutdown.clone();
     let mut stream: Option<EventStream> = None;
     loop {
-        send_upcalls(transport, service, *client).await?;
+        let more = send_upcalls(transport, service, *client).await?;
         if let Some((tag, message)) = wire::decode(&mut transport.inbox)? {
             match requests::answer(message, peer, *client, transport, service).await {
                 Answer::Frame(message) => transport.write(frame(&message, tag)).await?,
@@ -191,7 +195,8 @@ async fn work(
             continue;
         }
         tokio::select! {
-            biased;
+            // The hub wakes a client only when its set was empty: whoever leaves some must come back for them.
+            () = std::future::ready(()), if more => {}
             () = upcalls.notified() => {}
             read = transport.read() => if read? == 0 { return Err(End::Left) },
             event = next_event(stream.as_mut()) => {
