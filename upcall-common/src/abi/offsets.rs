@@ -77,6 +77,11 @@ offsets! {
     vma_file,
     rename_old_dentry,
     rename_new_dentry,
+    /// The directories, before and after.
+    rename_old_dir,
+    rename_new_dir,
+    /// 1: `renamedata` names directories by dentry (6.18 on); 0: by inode.
+    rename_dirs_are_dentries,
     /// Argument of `vfs_create` that is the dentry.
     create_dentry_arg,
     /// 1: `set_posix_acl` takes a dentry; 0: an inode.

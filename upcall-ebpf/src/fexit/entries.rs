@@ -147,9 +147,8 @@ pub fn vfs_rmdir(ctx: FExitContext) -> i32 {
     removed(ctx.arg(2), Op::Rmdir, Hook::VfsRmdir, returned_int(&ctx) == 0)
 }
 
-/// `int vfs_rename(struct renamedata *rd)`. The directories are arguments of changing type, so the parents
-/// are taken from the dentries: after the move the old dentry hangs below the new parent, and the new dentry,
-/// which names what was replaced or exchanged, below the old one.
+/// `int vfs_rename(struct renamedata *rd)`. The old directory must come from `rd`: after the move neither dentry
+/// hangs below it.
 #[fexit(function = "vfs_rename")]
 pub fn vfs_rename(ctx: FExitContext) -> i32 {
     if returned_int(&ctx) != 0 {
@@ -163,10 +162,16 @@ pub fn vfs_rename(ctx: FExitContext) -> i32 {
     if !replaced.is_null() {
         mark::change::<true>(replaced, new as u64, renamed(RENAME | NLINK | TIMES));
     }
-    let (to, from) = (kernel::parent_of_dentry(old), kernel::parent_of_dentry(new));
-    mark::change::<true>(kernel::inode_of_dentry(to), to as u64, renamed(ENTRIES | TIMES));
+    let from = renamed_dir(follow(data, offset!(rename_old_dir)));
+    let to = renamed_dir(follow(data, offset!(rename_new_dir)));
+    mark::change::<true>(to, 0, renamed(ENTRIES | TIMES));
     if from != to {
-        mark::change::<true>(kernel::inode_of_dentry(from), from as u64, renamed(ENTRIES | TIMES));
+        mark::change::<true>(from, 0, renamed(ENTRIES | TIMES));
     }
     0
+}
+
+#[inline(always)]
+fn renamed_dir(dir: Ptr) -> Ptr {
+    if offset!(rename_dirs_are_dentries) != 0 { kernel::inode_of_dentry(dir) } else { dir }
 }

@@ -177,6 +177,9 @@ impl Layout {
             vma_file: self.need("vm_area_struct.vm_file")?,
             rename_old_dentry: self.need("renamedata.old_dentry")?,
             rename_new_dentry: self.need("renamedata.new_dentry")?,
+            rename_old_dir: self.first(&[("renamedata.old_dir", 0), ("renamedata.old_parent", 0)])?,
+            rename_new_dir: self.first(&[("renamedata.new_dir", 0), ("renamedata.new_parent", 0)])?,
+            rename_dirs_are_dentries: u32::from(self.offset("renamedata.old_parent").is_some()),
             create_dentry_arg: match self.parameter("vfs_create", 1).as_deref() {
                 Some("dentry") => 1,
                 _ => 2,
