@@ -105,6 +105,9 @@ fn renew(hub: &Hub, client: ClientIndex, item: &RenewItem) -> Code {
     code(hub.renew(client, item.interest, lifetime(item.lifetime_ms)))
 }
 
+/// Files of a batch that are open at a time: a small part of the least limit of open files in common use.
+const OPEN_AT_ONCE: usize = 256;
+
 /// Finds the files on a thread of its own, since that waits for disks and takes on the peer's identity; then
 /// makes the interests.
 async fn register(
@@ -127,22 +130,26 @@ async fn register(
             Err(code) => answers.push(Registered::refused(code)),
         }
     }
-    let (exports, principal) = (Arc::clone(&service.exports), peer.principal.clone());
-    let resolved =
-        tokio::task::spawn_blocking(move || access::resolve_batch(&exports, &principal, &targets)).await;
-    let Ok(resolved) = resolved else {
-        tracing::error!("finding files to watch failed");
-        return answers;
-    };
-    for (place, found) in places.into_iter().zip(resolved) {
-        let (Some(answer), Some(item)) = (answers.get_mut(place), items.get(place)) else { continue };
-        *answer = match found {
-            Ok(found) => interest(&service.hub, client, item, found),
-            Err(error) => {
-                tracing::debug!(%error, "registration refused");
-                Registered::refused(refusal(&error))
-            }
+    let mut targets = targets.into_iter();
+    for places in places.chunks(OPEN_AT_ONCE) {
+        let targets: Vec<Target> = targets.by_ref().take(places.len()).collect();
+        let (exports, principal) = (Arc::clone(&service.exports), peer.principal.clone());
+        let resolved =
+            tokio::task::spawn_blocking(move || access::resolve_batch(&exports, &principal, &targets)).await;
+        let Ok(resolved) = resolved else {
+            tracing::error!("finding files to watch failed");
+            return answers;
         };
+        for (&place, found) in places.iter().zip(resolved) {
+            let (Some(answer), Some(item)) = (answers.get_mut(place), items.get(place)) else { continue };
+            *answer = match found {
+                Ok(found) => interest(&service.hub, client, item, found),
+                Err(error) => {
+                    tracing::debug!(%error, "registration refused");
+                    Registered::refused(refusal(&error))
+                }
+            };
+        }
     }
     answers
 }
