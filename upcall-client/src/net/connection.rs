@@ -94,7 +94,7 @@ impl Connection {
     /// Waits until the socket can be written, if something is queued, or read, if `read`; then does it.
     /// Returns whether something was read. Dropping the future loses nothing.
     pub(crate) async fn progress(&mut self, read: bool) -> Result<bool, Error> {
-        self.flush(read)?;
+        self.outbox.flush(&self.stream)?;
         let interest = match (read, self.outbox.is_empty()) {
             (true, true) => Interest::READABLE,
             (true, false) => Interest::READABLE | Interest::WRITABLE,
@@ -102,16 +102,8 @@ impl Connection {
             (false, true) => return std::future::pending().await,
         };
         self.stream.ready(interest).await?;
-        self.flush(read)?;
+        self.outbox.flush(&self.stream)?;
         if read { self.read() } else { Ok(false) }
-    }
-
-    fn flush(&mut self, read: bool) -> Result<(), Error> {
-        match self.outbox.flush(&self.stream) {
-            // A peer that closed may have said why before: that is worth more than the failed write.
-            Err(_) if read && matches!(self.read(), Ok(true)) => Ok(()),
-            flushed => Ok(flushed?),
-        }
     }
 
     /// Reads what is there; true if something was.

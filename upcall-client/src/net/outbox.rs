@@ -1,7 +1,7 @@
 //! Frames that wait to be written.
 
 use std::collections::VecDeque;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -46,7 +46,7 @@ impl Outbox {
         self.frames.len() < ROOM
     }
 
-    /// Writes what the socket takes without waiting.
+    /// Writes what the socket takes without waiting. Towards a peer that has closed everything is dropped.
     pub(super) fn flush(&mut self, stream: &Stream) -> io::Result<()> {
         while let Some(frame) = self.frames.front_mut() {
             match stream.try_write(&frame.bytes, &frame.files) {
@@ -54,8 +54,13 @@ impl Outbox {
                     frame.files.clear();
                     frame.bytes.advance(written.min(frame.bytes.len()));
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {
+                    // The peer has closed, and may have said why before: reading will tell.
+                    self.frames.clear();
+                    return Ok(());
+                }
                 Err(error) => return Err(error),
             }
             if self.frames.front().is_some_and(|frame| frame.bytes.is_empty()) {

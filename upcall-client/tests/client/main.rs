@@ -1,0 +1,8 @@
+//! The client against a scripted daemon.
+
+mod descriptors;
+mod fake;
+mod hostile;
+mod reconnect;
+mod requests;
+mod upcalls;

@@ -1,0 +1,197 @@
+//! Broken connections and what the program hears of them.
+
+use std::time::Duration;
+
+use upcall_client::{Client, Code, Error, Notice, Options, ResyncReason, Upcalls, Watch};
+use upcall_common::wire::{Known, Message, Registered};
+
+use crate::fake::{Daemon, Peer, data, made, options, soon, welcome};
+
+/// A client with three watches, cookies 70 to 72; the daemon's numbers are 500 to 502, the versions 10.
+async fn watching(daemon: &Daemon, options: Options) -> (Client, Upcalls, Peer, Vec<u64>) {
+    let (client, upcalls, mut peer) = daemon.connect(options, welcome(1)).await;
+    let watches = (70..73).map(|cookie| Watch::path("/srv/a", cookie)).collect();
+    let (outcomes, _) = tokio::join!(soon(client.register(watches)), peer.grant(500, 10));
+    let outcomes = outcomes.expect("answered");
+    let interests = outcomes.into_iter().map(|outcome| outcome.expect("made").interest).collect();
+    (client, upcalls, peer, interests)
+}
+
+async fn expect_disconnected(upcalls: &mut Upcalls) -> String {
+    match soon(upcalls.next()).await {
+        Some(Notice::Disconnected { reason }) => reason,
+        other => panic!("not Disconnected: {other:?}"),
+    }
+}
+
+async fn each_inode_is_told(daemon: Daemon) {
+    let (_client, mut upcalls, mut peer, interests) = watching(&daemon, options()).await;
+    peer.send(&Message::Upcall(vec![data(501, 15)]), 0).await;
+    assert!(matches!(soon(upcalls.next()).await, Some(Notice::Upcall { cookie: 71, version: 15, .. })));
+    drop(peer);
+    expect_disconnected(&mut upcalls).await;
+
+    let mut peer = daemon.accept_and_welcome(welcome(1)).await;
+    let (tag, items) = peer.register().await;
+    let asked: Vec<(u64, u64)> = items.iter().map(|item| (item.cookie, item.known_version)).collect();
+    assert_eq!(asked, [(70, 10), (71, 15), (72, 10)]);
+    let answers = vec![
+        made(900, 10, Known::Unchanged),
+        made(901, 18, Known::Changed),
+        Registered::refused(Code::NotFound),
+    ];
+    peer.send(&Message::Registered(answers), tag).await;
+    let changed = Notice::Changed { cookie: 71, interest: interests[1], version: 18, attrs: None };
+    assert_eq!(soon(upcalls.next()).await, Some(changed));
+    match soon(upcalls.next()).await {
+        Some(Notice::Lost { cookie: 72, interest, error }) => {
+            assert_eq!((interest, error.code), (interests[2], Code::NotFound));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(soon(upcalls.next()).await, Some(Notice::Reconnected));
+
+    // The daemon's numbers are new; the program's interests are not.
+    peer.send(&Message::Upcall(vec![data(900, 11)]), 0).await;
+    match soon(upcalls.next()).await {
+        Some(Notice::Upcall { cookie: 70, interest, version: 11, .. }) => assert_eq!(interest, interests[0]),
+        other => panic!("{other:?}"),
+    }
+    drop(peer);
+    let mut peer = daemon.accept_and_welcome(welcome(1)).await;
+    let (_, items) = peer.register().await;
+    let asked: Vec<(u64, u64)> = items.iter().map(|item| (item.cookie, item.known_version)).collect();
+    assert_eq!(asked, [(70, 11), (71, 18)], "what is lost stays lost, and versions are kept");
+}
+
+#[tokio::test]
+async fn each_inode_is_told_over_unix() {
+    each_inode_is_told(Daemon::unix()).await;
+}
+
+#[tokio::test]
+async fn each_inode_is_told_over_tcp() {
+    each_inode_is_told(Daemon::tcp().await).await;
+}
+
+#[tokio::test]
+async fn a_daemon_that_says_neither_counts_as_changed() {
+    let daemon = Daemon::unix();
+    let (_client, mut upcalls, peer, _) = watching(&daemon, options()).await;
+    drop(peer);
+    expect_disconnected(&mut upcalls).await;
+    daemon.accept_and_welcome(welcome(1)).await.grant(1, 10).await;
+    for cookie in 70..73 {
+        assert!(
+            matches!(soon(upcalls.next()).await, Some(Notice::Changed { cookie: told, .. }) if told == cookie)
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_new_epoch_makes_everything_stale_at_once() {
+    let daemon = Daemon::unix();
+    let (_client, mut upcalls, peer, interests) = watching(&daemon, options()).await;
+    drop(peer);
+    expect_disconnected(&mut upcalls).await;
+    let mut peer = daemon.accept_and_welcome(welcome(2)).await;
+    let items = peer.grant(900, 3).await;
+    assert!(items.iter().all(|item| item.known_version == 0), "versions of another epoch mean nothing");
+    let resync = soon(upcalls.next()).await;
+    assert!(matches!(resync, Some(Notice::Resync { reason: ResyncReason::Epoch, .. })), "{resync:?}");
+    assert_eq!(soon(upcalls.next()).await, Some(Notice::Reconnected));
+    peer.send(&Message::Upcall(vec![data(902, 4)]), 0).await;
+    match soon(upcalls.next()).await {
+        Some(Notice::Upcall { cookie: 72, interest, version: 4, .. }) => assert_eq!(interest, interests[2]),
+        other => panic!("{other:?}"),
+    }
+    drop(peer);
+    let mut peer = daemon.accept_and_welcome(welcome(2)).await;
+    let known: Vec<u64> = peer.register().await.1.iter().map(|item| item.known_version).collect();
+    assert_eq!(known, [3, 3, 4]);
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_while_restoring_is_restored_again() {
+    let daemon = Daemon::unix();
+    let (_client, mut upcalls, peer, _) = watching(&daemon, options()).await;
+    drop(peer);
+    expect_disconnected(&mut upcalls).await;
+    let mut peer = daemon.accept_and_welcome(welcome(1)).await;
+    peer.register().await;
+    drop(peer);
+    expect_disconnected(&mut upcalls).await;
+    let mut peer = daemon.accept_and_welcome(welcome(1)).await;
+    let (tag, items) = peer.register().await;
+    assert!(items.iter().all(|item| item.known_version == 10));
+    let answers = (1..4).map(|number| made(number, 10, Known::Unchanged)).collect();
+    peer.send(&Message::Registered(answers), tag).await;
+    assert_eq!(soon(upcalls.next()).await, Some(Notice::Reconnected));
+}
+
+#[tokio::test]
+async fn unregistered_watches_do_not_come_back() {
+    let daemon = Daemon::unix();
+    let (client, mut upcalls, mut peer, interests) = watching(&daemon, options()).await;
+    let vanish = async {
+        // The connection breaks instead of an answer: the interests have ended all the same.
+        peer.receive().await;
+        drop(peer);
+    };
+    let (outcomes, ()) = tokio::join!(soon(client.unregister(interests[..2].to_vec())), vanish);
+    assert!(outcomes.expect("done").iter().all(Result::is_ok));
+    expect_disconnected(&mut upcalls).await;
+    let items = daemon.accept_and_welcome(welcome(1)).await.register().await.1;
+    assert_eq!(items.iter().map(|item| item.cookie).collect::<Vec<_>>(), [72]);
+}
+
+#[tokio::test]
+async fn requests_fail_while_there_is_no_connection() {
+    let daemon = Daemon::unix();
+    let (client, mut upcalls, mut peer, _) = watching(&daemon, options()).await;
+    let vanish = async {
+        peer.register().await;
+        drop(peer);
+    };
+    let (refused, ()) = tokio::join!(soon(client.register(vec![Watch::path("/srv/b", 80)])), vanish);
+    assert!(matches!(refused, Err(Error::Disconnected)), "{refused:?}");
+    expect_disconnected(&mut upcalls).await;
+    let address = daemon.address();
+    drop(daemon);
+    assert!(matches!(soon(client.sync()).await, Err(Error::Disconnected)), "nobody listens at {address}");
+}
+
+#[tokio::test]
+async fn without_reconnect_it_ends() {
+    let daemon = Daemon::unix();
+    let (client, mut upcalls, peer, _) = watching(&daemon, Options { reconnect: false, ..options() }).await;
+    drop(peer);
+    expect_disconnected(&mut upcalls).await;
+    assert_eq!(soon(upcalls.next()).await, None);
+    assert!(matches!(soon(client.sync()).await, Err(Error::Stopped)));
+}
+
+#[tokio::test]
+async fn a_daemon_that_does_not_answer_is_left() {
+    let daemon = Daemon::unix();
+    let hurried = Options { request_timeout: Duration::from_millis(50), ..options() };
+    let (client, mut upcalls, mut peer) = daemon.connect(hurried, welcome(1)).await;
+    assert!(matches!(soon(client.sync()).await, Err(Error::Disconnected)));
+    let reason = expect_disconnected(&mut upcalls).await;
+    assert!(reason.contains("did not answer"), "{reason}");
+    assert!(matches!(peer.receive().await.1, Message::Sync));
+    assert_eq!(peer.next().await, None);
+}
+
+#[tokio::test]
+async fn a_silent_daemon_is_asked_and_left() {
+    let daemon = Daemon::unix();
+    let ping_interval = Some(Duration::from_millis(20));
+    let anxious = Options { ping_interval, request_timeout: Duration::from_secs(1), ..options() };
+    let (_client, mut upcalls, mut peer) = daemon.connect(anxious, welcome(1)).await;
+    let (tag, message) = peer.receive().await;
+    let Message::Ping(payload) = message else { panic!("not PING: {message:?}") };
+    peer.send(&Message::Pong(payload), tag).await;
+    assert!(matches!(peer.receive().await.1, Message::Ping(_)));
+    expect_disconnected(&mut upcalls).await;
+}
