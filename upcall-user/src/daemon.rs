@@ -1,6 +1,6 @@
 //! The daemon: puts the parts together, runs until it is told to end, and drains.
 
-use std::{sync::Arc, time::Duration};
+use std::{os::unix::fs::MetadataExt, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -41,7 +41,11 @@ pub fn run(config: &Config) -> Result<()> {
         event_ring_bytes: config.event_ring_bytes,
     };
     let loaded = source::load(config.source, sizes, logging::bpf_level())?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        // What one connection waits for, however long, keeps no other one waiting.
+        .max_blocking_threads(most_connections(config) + SPARE)
+        .build()?;
     runtime.block_on(serve(config, exports, tcp_principal, loaded))
 }
 
@@ -70,6 +74,10 @@ async fn serve(config: &Config, exports: Exports, tcp_principal: Principal, load
     let (end, shutdown) = watch::channel(false);
     let (alive, mut all_gone) = mpsc::channel::<()>(1);
 
+    let in_initial_pid_namespace = in_initial_pid_namespace();
+    if !in_initial_pid_namespace {
+        tracing::warn!("not in the initial pid namespace: clients are told of their own changes, too");
+    }
     let listeners = Listeners::bind(&config.unix, config.tcp).await?;
     let service = Arc::new(Service {
         hub: Arc::clone(&hub),
@@ -81,6 +89,7 @@ async fn serve(config: &Config, exports: Exports, tcp_principal: Principal, load
         about,
         hello_timeout: Duration::from_millis(config.hello_timeout_ms),
         stall_timeout: Duration::from_millis(config.stall_timeout_ms),
+        in_initial_pid_namespace,
         shutdown,
     });
     let mut dispatcher = tokio::spawn(dispatch::run(dirty, flags, Arc::clone(&hub), exports));
@@ -101,7 +110,7 @@ async fn serve(config: &Config, exports: Exports, tcp_principal: Principal, load
     let outcome = tokio::select! {
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
-        () = listeners.serve(service, alive) => Ok(()),
+        () = listeners.serve(service, most_connections(config), alive) => Ok(()),
         failed = &mut dispatcher => failed.map_err(anyhow::Error::from).and_then(|it| it.context("reading the dirty ring")),
         failed = &mut reader => failed.map_err(anyhow::Error::from).and_then(|it| it.context("reading the event ring")),
     };
@@ -113,6 +122,20 @@ async fn serve(config: &Config, exports: Exports, tcp_principal: Principal, load
         tracing::warn!("clients did not read what waited for them in time");
     }
     outcome
+}
+
+/// Connections beyond the clients that there may be, so that one too many is told why it is refused; and
+/// threads beyond one a connection, for the daemon itself.
+const SPARE: usize = 64;
+
+fn most_connections(config: &Config) -> usize {
+    config.clients.saturating_add(SPARE)
+}
+
+fn in_initial_pid_namespace() -> bool {
+    /// PROC_PID_INIT_INO
+    const INITIAL: u64 = 0xEFFF_FFFC;
+    std::fs::metadata("/proc/self/ns/pid").is_ok_and(|namespace| namespace.ino() == INITIAL)
 }
 
 /// A number that no earlier life of the slots had: versions compare only under the same.

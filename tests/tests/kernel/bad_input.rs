@@ -18,7 +18,7 @@ use tests::{
     scene::Scene,
 };
 use upcall_client::{Code, Watch, change};
-use upcall_common::wire::{MAX_BODY, Message, Target};
+use upcall_common::wire::{MAX_BATCH, MAX_BODY, Message, Target, VERSION};
 
 use crate::trials::Trials;
 
@@ -28,6 +28,8 @@ pub(crate) fn add(trials: &mut Trials<'_>) {
     trials.daemon("oversized_frame", |fs| undisturbed(fs, oversized));
     trials.daemon("unknown_version", |fs| undisturbed(fs, version));
     trials.daemon("no_hello", |fs| undisturbed(fs, no_hello));
+    trials.daemon("second_hello", |fs| undisturbed(fs, second_hello));
+    trials.daemon("batch_too_large", |fs| undisturbed(fs, batch_too_large));
     trials.daemon("unknown_frame_type", |fs| undisturbed(fs, unknown_type));
     trials.daemon("path_outside_exports", |fs| undisturbed(fs, outside));
     trials.daemon("unreadable_file", |fs| undisturbed(fs, unreadable));
@@ -131,6 +133,25 @@ fn unknown_type(daemon: &Daemon, _: &Scene) -> Result<()> {
 }
 
 /// That registering one file fails with a code, while the file beside it is registered.
+fn second_hello(daemon: &Daemon, _: &Scene) -> Result<()> {
+    let mut raw = Raw::welcomed(&daemon.unix(), "twice")?;
+    let answer = raw.hello("twice", VERSION)?;
+    ensure!(matches!(answer, Message::Error { code: Code::ExpectedHello, .. }), "{answer:?}");
+    ensure!(raw.receive()?.is_none(), "the connection goes on");
+    Ok(())
+}
+
+fn batch_too_large(daemon: &Daemon, scene: &Scene) -> Result<()> {
+    let mut raw = Raw::welcomed(&daemon.unix(), "greedy")?;
+    let answer = raw.ask(&Message::Unregister(vec![1; MAX_BATCH as usize + 1]))?;
+    ensure!(matches!(answer, Message::Error { code: Code::BatchTooLarge, .. }), "{answer:?}");
+    // The connection goes on.
+    let file = scene.file("file")?;
+    let made = raw.register(vec![path(&file)])?;
+    ensure!(made.iter().all(|made| made.code == Code::Ok), "{made:?}");
+    Ok(())
+}
+
 fn refused(raw: &mut Raw, target: Target, good: &Path, expected: Code) -> Result<()> {
     let outcomes = raw.register(vec![target, path(good)])?;
     let codes: Vec<Code> = outcomes.iter().map(|outcome| outcome.code).collect();

@@ -36,7 +36,7 @@ pub use status::{ClientStatus, HubStatus, Totals};
 
 use clients::Clients;
 use lifetimes::Lifetimes;
-use registry::{Registry, Taken};
+use registry::{Dropped, Registry, Taken};
 use trail::Trail;
 
 /// Bounds on what clients may make the daemon hold.
@@ -45,6 +45,9 @@ pub struct Limits {
     pub clients: usize,
     pub interests_per_client: usize,
 }
+
+/// Slots or interests that are worked on before others get the lock.
+pub const STEP: usize = 1024;
 
 /// Shared by the dispatcher and all connections.
 pub struct Hub {
@@ -60,6 +63,8 @@ struct State {
     trail: Trail,
     lifetimes: Lifetimes,
     clients: Clients,
+    /// Clients that have left and whose interests are still to be taken away.
+    leaving: Vec<ClientIndex>,
     limits: Limits,
     totals: Totals,
     started: Instant,
@@ -127,6 +132,7 @@ impl Hub {
             trail: Trail::new(tick),
             lifetimes: Lifetimes::default(),
             clients: Clients::default(),
+            leaving: Vec::new(),
             limits,
             totals: Totals::default(),
             started: Instant::now(),
@@ -149,12 +155,14 @@ impl Hub {
         Some((index, state.clients.insert(index, info, process)))
     }
 
+    /// Ends what a client is told. The dispatcher takes its interests away, in steps.
     pub fn disconnect(&self, client: ClientIndex) {
         let mut state = self.lock();
         state.clients.remove(client);
-        for slot in state.registry.disconnect(client) {
-            state.release(slot);
-        }
+        state.registry.disconnect(client);
+        state.leaving.push(client);
+        drop(state);
+        self.rescheduled.notify_one();
     }
 
     /// Makes an interest in an inode. `known`: the version the client holds, 0 for none.
@@ -219,35 +227,49 @@ impl Hub {
             state.slots.used()
         };
         // In steps, so that connections get the lock in between.
-        const STEP: u32 = 4096;
-        for start in (0..used).step_by(STEP as usize) {
-            self.dispatch(start..used.min(start.saturating_add(STEP)));
+        for start in (0..used).step_by(STEP) {
+            self.dispatch(start..used.min(start.saturating_add(STEP as u32)));
         }
     }
 
-    /// Makes sure that every change completed before this call waits for the client (or has been sent).
-    pub fn catch_up(&self, client: ClientIndex) {
+    /// Slots of the inodes that a client is interested in: what [`Hub::catch_up`] is to be called with.
+    pub fn slots_of(&self, client: ClientIndex) -> Vec<u32> {
+        self.lock().registry.slots_of(client)
+    }
+
+    /// Makes sure that every change of these slots completed before this call waits for the clients (or has
+    /// been sent). For more than [`STEP`] slots call it several times and let others run in between.
+    pub fn catch_up(&self, slots: &[u32]) {
         let mut wake = Vec::new();
         let mut state = self.lock();
-        for slot in state.registry.slots_of(client) {
+        for &slot in slots {
             state.take(slot, &mut wake);
             state.retell(slot, &mut wake);
         }
         state.wake(&wake);
     }
 
-    /// Settles slots whose tick is over and ends interests whose lifetime is. Returns inodes that are no longer
-    /// where they were: the caller finds out whether they still exist and says so with [`Hub::deleted`].
+    /// The last turn in a client's queue: once the upcalls up to it are sent, all that waits now is sent.
+    pub fn last_turn(&self, client: ClientIndex) -> u64 {
+        self.lock().registry.last_turn(client)
+    }
+
+    /// Settles slots whose tick is over, ends interests whose lifetime is, and takes those of clients that have
+    /// left away: a step of each. Returns inodes that are no longer where they were: the caller finds out
+    /// whether they still exist and says so with [`Hub::deleted`].
     pub fn tick(&self) -> Vec<Gone> {
         let (mut wake, mut gone) = (Vec::new(), Vec::new());
         let mut state = self.lock();
         let now = state.kernel.coarse_now();
-        while let Some((slot, unsettled)) = state.trail.pop_due(now) {
+        for _ in 0..STEP {
+            let Some((slot, unsettled)) = state.trail.pop_due(now) else { break };
             gone.extend(state.settle(slot, unsettled, now, &mut wake));
         }
-        while let Some(interest) = state.lifetimes.pop_over(Instant::now()) {
+        for _ in 0..STEP {
+            let Some(interest) = state.lifetimes.pop_over(Instant::now()) else { break };
             wake.extend(state.registry.expire(interest));
         }
+        state.clear();
         state.wake(&wake);
         gone
     }
@@ -266,6 +288,7 @@ impl Hub {
             .trail
             .next_due()
             .map(|due| Duration::from_nanos(due.saturating_sub(state.kernel.coarse_now())));
+        let settle_in = if state.leaving.is_empty() { settle_in } else { Some(Duration::ZERO) };
         Schedule { settle_in, expire_at: state.lifetimes.next_end() }
     }
 
@@ -274,11 +297,11 @@ impl Hub {
         self.rescheduled.notified().await;
     }
 
-    /// Takes up to `max` upcalls that wait for the client.
-    pub fn take_upcalls(&self, client: ClientIndex, max: usize) -> Vec<Upcall> {
+    /// Takes up to `max` upcalls that wait for the client, with turns up to `last`.
+    pub fn take_upcalls(&self, client: ClientIndex, max: usize, last: u64) -> Vec<Upcall> {
         let mut state = self.lock();
-        let mut freed = Vec::new();
-        let pending = state.registry.take(client, max, &mut freed);
+        let mut dropped = Vec::new();
+        let pending = state.registry.take(client, max, last, &mut dropped);
         let upcalls = pending
             .into_iter()
             .map(|it| Upcall {
@@ -290,9 +313,7 @@ impl Hub {
                 ended: it.ended,
             })
             .collect();
-        for slot in freed {
-            state.release(slot);
-        }
+        state.dropped(dropped);
         upcalls
     }
 
@@ -323,6 +344,23 @@ impl State {
             Some(slot) => slot,
             None => self.watch(&probe, origin)?,
         };
+        let made = self.interest(client, slot, fd, wish, known, held.is_some());
+        if made.is_err() && held.is_none() {
+            self.release(slot);
+        }
+        made
+    }
+
+    /// Makes an interest in the inode of a slot. `held`: others were interested before.
+    fn interest(
+        &mut self,
+        client: ClientIndex,
+        slot: u32,
+        fd: BorrowedFd<'_>,
+        wish: Wish,
+        known: u64,
+        held: bool,
+    ) -> Result<Registered, RegisterError> {
         // From here on every change marks the slot. What the inode is like now belongs to the version now.
         let view = self.slots.get(slot).ok_or(RegisterError::Kernel)?;
         let version = view.version();
@@ -331,6 +369,10 @@ impl State {
         let settled = probe.busy == 0 && view.version() == version && !view.is_dirty();
         let mut resting = settled;
         if self.kernel.marks_early() {
+            if settled {
+                // With such a source no BPF program stores attributes.
+                view.set_attrs(version, &probe.attrs);
+            }
             let attrs = &probe.attrs;
             // Within the tick of the last change, a further one is not marked.
             resting &= (attrs.ctime_sec, attrs.ctime_nsec) < self.kernel.coarse_realtime();
@@ -340,15 +382,12 @@ impl State {
             }
             resting &= !self.trail.contains(slot);
         }
-        if settled {
-            view.set_attrs(version, &probe.attrs);
-        }
         let interest = self.registry.register(client, slot, wish, version).ok_or(RegisterError::Kernel)?;
         Ok(Registered {
             interest,
             version,
             attrs: settled.then_some(probe.attrs),
-            unchanged: held.is_some() && known == version && resting,
+            unchanged: held && known == version && resting,
         })
     }
 
@@ -383,6 +422,26 @@ impl State {
         }
         self.registry.watch(slot, probe, origin, version);
         Ok(slot)
+    }
+
+    /// Takes a step's worth of interests away from clients that have left.
+    fn clear(&mut self) {
+        let Some(&client) = self.leaving.last() else { return };
+        match self.registry.clear(client, STEP) {
+            Some(dropped) => self.dropped(dropped),
+            None => {
+                self.leaving.pop();
+            }
+        }
+    }
+
+    fn dropped(&mut self, dropped: Vec<Dropped>) {
+        for Dropped { id, freed } in dropped {
+            self.lifetimes.remove(id);
+            if let Some(slot) = freed {
+                self.release(slot);
+            }
+        }
     }
 
     /// Nobody is interested in the slot's inode any more.

@@ -3,7 +3,7 @@
 //! What waits for a client is a set of its own interests, each with the union of its changes, never a queue
 //! of events; so a client that reads slowly costs at most what it registered.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use slab::Slab;
 use upcall_common::{
@@ -61,11 +61,15 @@ impl std::ops::Add for Account {
 struct Interest {
     client: ClientIndex,
     slot: u32,
+    /// Where it stands in the list of its inode.
+    place: usize,
     /// Tells this interest from an earlier one at the same index.
     serial: u32,
     wish: Wish,
     /// Changes that wait to be sent; the interest is in the client's queue exactly if there are any.
     pending: u32,
+    /// Its turn in the queue.
+    turn: u64,
     /// Marks that wait with them.
     pending_marks: u64,
     /// Version as of the last change that waits or was sent.
@@ -98,10 +102,24 @@ pub struct Watched {
 #[derive(Debug, Default)]
 struct Client {
     interests: HashSet<InterestIndex>,
-    queue: VecDeque<InterestIndex>,
+    /// Interests with pending changes, by turn.
+    queue: BTreeMap<u64, InterestIndex>,
+    /// Turns given out so far.
+    turns: u64,
     account: Account,
     /// The process behind the connection, while it is known to live.
     process: Option<u32>,
+    /// The connection is gone: nothing is told any more, and its interests are about to go.
+    left: bool,
+}
+
+impl Client {
+    /// Puts an interest at the end of the queue; returns its turn.
+    fn enqueue(&mut self, index: InterestIndex) -> u64 {
+        self.turns += 1;
+        self.queue.insert(self.turns, index);
+        self.turns
+    }
 }
 
 /// A change of a slot, taken off it.
@@ -143,19 +161,24 @@ impl Registry {
         self.clients.insert(Client { process, ..Client::default() })
     }
 
-    /// Forgets the client; returns slots that nobody is interested in any more.
-    pub fn disconnect(&mut self, client: ClientIndex) -> Vec<u32> {
-        let Some(gone) = self.clients.try_remove(client) else { return Vec::new() };
-        // What still waited will never be told.
-        let waited: u64 = gone
-            .queue
-            .iter()
-            .filter_map(|it| self.interests.get(*it as usize))
-            .map(|it| it.pending_marks)
-            .sum();
-        self.gone = self.gone + gone.account;
-        self.gone.suppressed += waited;
-        gone.interests.into_iter().filter_map(|interest| self.drop_interest(interest)).collect()
+    /// The client's connection is gone. Its index is free only when [`Registry::clear`] has taken its
+    /// interests away.
+    pub fn disconnect(&mut self, client: ClientIndex) {
+        if let Some(client) = self.clients.get_mut(client) {
+            client.left = true;
+        }
+    }
+
+    /// Takes up to `max` interests from a client that has left. `None`: it had no more, and is forgotten.
+    pub fn clear(&mut self, client: ClientIndex, max: usize) -> Option<Vec<Dropped>> {
+        let owner = self.clients.get(client)?;
+        if owner.interests.is_empty() {
+            self.gone = self.gone + owner.account;
+            self.clients.remove(client);
+            return None;
+        }
+        let indices: Vec<InterestIndex> = owner.interests.iter().take(max).copied().collect();
+        Some(indices.into_iter().filter_map(|index| self.drop_interest(index)).collect())
     }
 
     pub fn slot_of(&self, key: &Key) -> Option<u32> {
@@ -195,12 +218,15 @@ impl Registry {
         let index = InterestIndex::try_from(self.interests.vacant_key()).ok()?;
         self.serial = self.serial.wrapping_add(1);
         let serial = self.serial;
+        let place = watched.interests.len();
         self.interests.insert(Interest {
             client,
             slot,
+            place,
             serial,
             wish,
             pending: 0,
+            turn: 0,
             pending_marks: 0,
             version,
             ended: false,
@@ -217,10 +243,7 @@ impl Registry {
     /// Removes one interest of the client. `Err` if it has no such interest; else the slot, if it is free now.
     pub fn unregister(&mut self, client: ClientIndex, interest: u64) -> Result<Option<u32>, NoInterest> {
         let index = self.find(client, interest)?;
-        if let Some(owner) = self.clients.get_mut(client) {
-            owner.interests.remove(&index);
-        }
-        Ok(self.drop_interest(index))
+        Ok(self.drop_interest(index).and_then(|dropped| dropped.freed))
     }
 
     /// Whether the client has this interest.
@@ -234,18 +257,28 @@ impl Registry {
         }
     }
 
-    fn drop_interest(&mut self, index: InterestIndex) -> Option<u32> {
+    fn drop_interest(&mut self, index: InterestIndex) -> Option<Dropped> {
         let interest = self.interests.try_remove(index as usize)?;
         if let Some(owner) = self.clients.get_mut(interest.client) {
+            owner.interests.remove(&index);
             if interest.pending != 0 {
-                owner.queue.retain(|queued| *queued != index);
+                owner.queue.remove(&interest.turn);
             }
             // What will never be told was suppressed, so that the account still adds up.
             owner.account.suppressed += interest.pending_marks;
         }
-        let watched = self.watched.get_mut(&interest.slot)?;
-        watched.interests.retain(|other| *other != index);
-        watched.interests.is_empty().then_some(interest.slot)
+        let id = id(interest.serial, index);
+        let Some(watched) = self.watched.get_mut(&interest.slot) else {
+            return Some(Dropped { id, freed: None });
+        };
+        watched.interests.swap_remove(interest.place);
+        let freed = watched.interests.is_empty().then_some(interest.slot);
+        if let Some(moved) = watched.interests.get(interest.place)
+            && let Some(moved) = self.interests.get_mut(*moved as usize)
+        {
+            moved.place = interest.place;
+        }
+        Some(Dropped { id, freed })
     }
 
     /// How many marks a take covers that read `version`; 0 if no version rose since the last take, in which
@@ -270,7 +303,7 @@ impl Registry {
         for &index in &watched.interests {
             let Some(interest) = self.interests.get_mut(index as usize) else { continue };
             let Some(client) = self.clients.get_mut(interest.client) else { continue };
-            if interest.ended {
+            if interest.ended || client.left {
                 continue;
             }
             client.account.marked += marks;
@@ -291,7 +324,7 @@ impl Registry {
                 if client.queue.is_empty() {
                     wake.push(interest.client);
                 }
-                client.queue.push_back(index);
+                interest.turn = client.enqueue(index);
             }
             interest.pending |= told;
         }
@@ -309,20 +342,31 @@ impl Registry {
         let client = self.clients.get_mut(found.client)?;
         let wake = client.queue.is_empty();
         if found.pending == 0 {
-            client.queue.push_back(index);
+            found.turn = client.enqueue(index);
         }
         found.pending |= EXPIRED;
         wake.then_some(found.client)
     }
 
-    /// Takes up to `max` upcalls that wait for the client. Interests that have ended go with it; slots that
-    /// are free now are added to `freed`.
-    pub fn take(&mut self, client: ClientIndex, max: usize, freed: &mut Vec<u32>) -> Vec<Pending> {
-        let Some(owner) = self.clients.get_mut(client) else { return Vec::new() };
-        let count = owner.queue.len().min(max);
-        let queued: Vec<InterestIndex> = owner.queue.drain(..count).collect();
-        let mut taken = Vec::with_capacity(count);
-        for index in queued {
+    /// The last turn given out in the client's queue: what waits now has none above it.
+    pub fn last_turn(&self, client: ClientIndex) -> u64 {
+        self.clients.get(client).map_or(0, |client| client.turns)
+    }
+
+    /// Takes up to `max` upcalls that wait for the client, with turns up to `last`. Interests that have ended
+    /// go with it and are added to `dropped`.
+    pub fn take(
+        &mut self,
+        client: ClientIndex,
+        max: usize,
+        last: u64,
+        dropped: &mut Vec<Dropped>,
+    ) -> Vec<Pending> {
+        let mut taken = Vec::new();
+        while taken.len() < max {
+            let Some(owner) = self.clients.get_mut(client) else { break };
+            let Some(next) = owner.queue.first_entry().filter(|next| *next.key() <= last) else { break };
+            let index = next.remove();
             let Some(interest) = self.interests.get_mut(index as usize) else { continue };
             taken.push(Pending {
                 interest: id(interest.serial, index),
@@ -343,22 +387,20 @@ impl Registry {
                 owner.account.repeated += 1;
             }
             if ended {
-                owner.interests.remove(&index);
-                freed.extend(self.drop_interest(index));
+                dropped.extend(self.drop_interest(index));
             }
         }
         taken
     }
 
-    /// Slots that the client is interested in.
+    /// Slots that the client is interested in, each once.
     pub fn slots_of(&self, client: ClientIndex) -> Vec<u32> {
         let Some(owner) = self.clients.get(client) else { return Vec::new() };
-        owner
-            .interests
-            .iter()
-            .filter_map(|index| self.interests.get(*index as usize))
-            .map(|it| it.slot)
-            .collect()
+        let interests = owner.interests.iter().filter_map(|index| self.interests.get(*index as usize));
+        let mut slots: Vec<u32> = interests.map(|it| it.slot).collect();
+        slots.sort_unstable();
+        slots.dedup();
+        slots
     }
 
     /// How many interests a slot has, and how many of them would be told of such a change by `tgid`.
@@ -392,6 +434,14 @@ impl Registry {
     pub fn slots(&self) -> usize {
         self.watched.len()
     }
+}
+
+/// An interest that is no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dropped {
+    pub id: u64,
+    /// Its slot, if nobody else is interested in it.
+    pub freed: Option<u32>,
 }
 
 /// The client has no interest of that id.

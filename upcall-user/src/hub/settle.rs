@@ -1,7 +1,7 @@
 //! The end of a change: what a slot's inode is like once its tick is over and nobody writes it.
 
 use upcall_common::{
-    abi::{Attrs, Key, Originator, Probe},
+    abi::{Attrs, BUSY_SHARED, Key, Originator, Probe},
     change::{DATA, ENTRIES, FORGET, MODE, NLINK, OWNER, SIZE, TIMES},
 };
 
@@ -16,6 +16,11 @@ pub struct Gone {
     /// How to find out; `None` where the filesystem has no handles.
     pub origin: Option<Origin>,
 }
+
+/// Longest time between two looks at an inode that is being written, in ticks.
+const WRITING_GAP: u64 = 8;
+/// The same for one that is being read, or about to be written directly.
+const READING_GAP: u64 = 256;
 
 impl State {
     /// Looks at a slot after its tick and tells what was marked once more, now that it is visible, with what
@@ -46,7 +51,9 @@ impl State {
         }
         let version = self.tell_as(slot, changes, alone(unsettled.originator, &probe), wake);
         if probe.busy != 0 {
-            self.trail.again(slot, unsettled, now);
+            // Held shared, it may be a reader as well, whom each upcall might bring back.
+            let most = if probe.busy == BUSY_SHARED { READING_GAP } else { WRITING_GAP };
+            self.trail.again(slot, unsettled, now, most);
         } else if version == before + 1
             && let Some(view) = self.slots.get(slot)
         {

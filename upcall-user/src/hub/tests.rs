@@ -62,7 +62,11 @@ impl Bench {
     }
 
     fn told(&self, client: ClientIndex) -> Vec<(u64, u32)> {
-        self.hub.take_upcalls(client, 100).into_iter().map(|upcall| (upcall.cookie, upcall.changes)).collect()
+        self.hub
+            .take_upcalls(client, 100, u64::MAX)
+            .into_iter()
+            .map(|upcall| (upcall.cookie, upcall.changes))
+            .collect()
     }
 }
 
@@ -94,7 +98,7 @@ fn a_mask_filters_but_never_the_end_of_an_inode() {
     assert_eq!(bench.told(client), []);
     bench.model.mark(1, by_other(FORGET));
     bench.dispatch();
-    let upcalls = bench.hub.take_upcalls(client, 100);
+    let upcalls = bench.hub.take_upcalls(client, 100, u64::MAX);
     assert_eq!((upcalls[0].changes, upcalls[0].ended), (FORGET, true));
     assert_eq!(bench.hub.status().slots_used, 0, "its slot is free");
 }
@@ -172,10 +176,10 @@ fn a_barrier_covers_what_the_ring_has_not_said_yet() {
     let client = bench.client();
     bench.watch(client, file, 10, ANY).expect("watch");
     bench.model.mark(1, by_other(DATA));
-    bench.hub.catch_up(client);
+    bench.hub.catch_up(&bench.hub.slots_of(client));
     assert_eq!(bench.told(client), [(10, DATA)]);
     // Within the tick a further write is not marked: the barrier must tell it all the same.
-    bench.hub.catch_up(client);
+    bench.hub.catch_up(&bench.hub.slots_of(client));
     assert_eq!(bench.told(client), [(10, DATA)]);
 }
 
@@ -194,12 +198,12 @@ fn an_early_mark_is_told_again_when_the_change_is_visible() {
     });
     bench.pass(1);
     bench.hub.tick();
-    let first = bench.hub.take_upcalls(client, 100);
+    let first = bench.hub.take_upcalls(client, 100, u64::MAX);
     assert_eq!((first[0].changes, first[0].attrs), (DATA | SIZE, None), "still being written");
     bench.model.edit(1, |probe| probe.busy = 0);
     bench.pass(1);
     bench.hub.tick();
-    let last = bench.hub.take_upcalls(client, 100);
+    let last = bench.hub.take_upcalls(client, 100, u64::MAX);
     assert_eq!(last[0].attrs.map(|attrs| attrs.size), Some(7));
     bench.pass(100);
     bench.hub.tick();
@@ -217,7 +221,7 @@ fn a_deleted_inode_is_forgotten() {
     bench.model.edit(1, |probe| probe.attrs.nlink = 0);
     bench.pass(1);
     bench.hub.tick();
-    let upcalls = bench.hub.take_upcalls(client, 100);
+    let upcalls = bench.hub.take_upcalls(client, 100, u64::MAX);
     assert!(upcalls.iter().any(|upcall| upcall.changes & FORGET != 0 && upcall.ended));
 }
 
@@ -262,7 +266,57 @@ fn an_interest_ends_with_its_lifetime() {
     let made = bench.watch(client, file, 10, ANY).expect("watch");
     bench.hub.renew(client, made.interest, Some(Duration::ZERO)).expect("renew");
     bench.hub.tick();
-    let upcalls = bench.hub.take_upcalls(client, 100);
+    let upcalls = bench.hub.take_upcalls(client, 100, u64::MAX);
     assert_eq!((upcalls[0].changes, upcalls[0].ended), (EXPIRED, true));
     assert_eq!(bench.hub.unregister(client, made.interest), Err(NoInterest));
+}
+
+#[test]
+fn a_client_that_leaves_leaves_nothing_behind() {
+    let mut bench = Bench::new(4, false);
+    bench.hub.lock().limits.interests_per_client = 3 * STEP;
+    let file = bench.file(1);
+    let (client, stays) = (bench.client(), bench.client());
+    let lifetime = Some(Duration::from_secs(1000));
+    for cookie in 0..2 * STEP as u64 {
+        let inode = Inode { fd: bench.files[file].as_fd(), origin: None };
+        let wish = Wish { cookie, mask: ANY, include_own: false };
+        bench.hub.register(client, inode, wish, lifetime, 0).expect("register");
+    }
+    bench.watch(stays, file, 7, ANY).expect("watch");
+    bench.model.mark(1, by_other(DATA));
+    bench.dispatch();
+    bench.hub.disconnect(client);
+    bench.model.mark(1, by_other(MODE));
+    bench.dispatch();
+    let mut steps = 0;
+    while bench.hub.schedule().settle_in.is_some() {
+        bench.hub.tick();
+        steps += 1;
+    }
+    assert!(steps > 2, "in steps");
+    let status = bench.hub.status();
+    assert_eq!((status.interests, status.slots_used), (1, 1));
+    assert_eq!(bench.hub.schedule().expire_at, None, "no lifetime is left");
+    assert_eq!(bench.told(stays), [(7, DATA | MODE)]);
+    let Account { marked, delivered, coalesced, suppressed, .. } = bench.hub.status().account;
+    assert_eq!(marked, delivered + coalesced + suppressed);
+}
+
+#[test]
+fn a_barrier_does_not_wait_for_what_comes_after_it() {
+    let mut bench = Bench::new(4, false);
+    let (a, b) = (bench.file(1), bench.file(2));
+    let client = bench.client();
+    bench.watch(client, a, 10, ANY).expect("watch");
+    bench.watch(client, b, 20, ANY).expect("watch");
+    bench.model.mark(1, by_other(DATA));
+    bench.hub.catch_up(&bench.hub.slots_of(client));
+    let last = bench.hub.last_turn(client);
+    bench.model.mark(2, by_other(DATA));
+    bench.dispatch();
+    let before: Vec<u64> =
+        bench.hub.take_upcalls(client, 100, last).into_iter().map(|upcall| upcall.cookie).collect();
+    assert_eq!(before, [10]);
+    assert_eq!(bench.told(client), [(20, DATA)]);
 }

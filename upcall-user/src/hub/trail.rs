@@ -7,9 +7,6 @@ use std::collections::{BTreeSet, HashMap};
 
 use upcall_common::abi::Originator;
 
-/// Longest time between two looks at a busy inode, in ticks.
-const MAX_GAP: u64 = 8;
-
 /// What has been marked since the slot last came to rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unsettled {
@@ -44,10 +41,10 @@ impl Trail {
         self.schedule(slot, now + self.tick, unsettled);
     }
 
-    /// The inode was busy when it was looked at: look again, less and less often.
-    pub fn again(&mut self, slot: u32, unsettled: Unsettled, now: u64) {
-        let gap = unsettled.gap;
-        self.schedule(slot, now + gap * self.tick, Unsettled { gap: (gap * 2).min(MAX_GAP), ..unsettled });
+    /// The inode was busy when it was looked at: look again, less and less often, down to once in `most` ticks.
+    pub fn again(&mut self, slot: u32, unsettled: Unsettled, now: u64, most: u64) {
+        let gap = unsettled.gap.min(most);
+        self.schedule(slot, now + gap * self.tick, Unsettled { gap: gap * 2, ..unsettled });
     }
 
     fn schedule(&mut self, slot: u32, due: u64, unsettled: Unsettled) {
@@ -123,7 +120,7 @@ mod tests {
         for now in 1..=60 {
             if let Some((slot, unsettled)) = trail.pop_due(now) {
                 looks.push(now);
-                trail.again(slot, unsettled, now);
+                trail.again(slot, unsettled, now, 8);
             }
         }
         assert_eq!(looks, [1, 2, 4, 8, 16, 24, 32, 40, 48, 56]);

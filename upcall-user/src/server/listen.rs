@@ -10,10 +10,14 @@ use std::{
 
 use tokio::{
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
-    sync::mpsc,
+    sync::{Semaphore, mpsc},
 };
 
-use super::{Service, session, transport::Stream};
+use super::{
+    Service,
+    session::{self, Place},
+    transport::Stream,
+};
 use crate::{
     access::Principal,
     hub::{ClientInfo, Process},
@@ -76,20 +80,21 @@ impl Listeners {
         self.tcp.as_ref().and_then(|tcp| tcp.local_addr().ok())
     }
 
-    /// Accepts clients until the daemon ends. Sessions hold a clone of `alive` while they run.
-    pub async fn serve(&self, service: Arc<Service>, alive: mpsc::Sender<()>) {
-        let mut shutdown = service.shutdown.clone();
-        loop {
+    /// Accepts clients, `most` at a time, until it is dropped. Sessions hold a clone of `alive` while they run.
+    pub async fn serve(&self, service: Arc<Service>, most: usize, alive: mpsc::Sender<()>) {
+        let places = Arc::new(Semaphore::new(most));
+        // Never closed, so there is always a permit to come.
+        while let Ok(permit) = Arc::clone(&places).acquire_owned().await {
+            let place = Place { _permit: permit, _alive: alive.clone() };
             tokio::select! {
                 accepted = self.unix.accept() => match accepted {
-                    Ok((stream, _)) => start_unix(stream, &service, &alive),
+                    Ok((stream, _)) => start_unix(stream, &service, place),
                     Err(error) => pause(&error).await,
                 },
                 accepted = accept_tcp(self.tcp.as_ref()) => match accepted {
-                    Ok((stream, address)) => start_tcp(stream, address, &service, &alive),
+                    Ok((stream, address)) => start_tcp(stream, address, &service, place),
                     Err(error) => pause(&error).await,
                 },
-                _ = shutdown.wait_for(|ending| *ending) => return,
             }
         }
     }
@@ -108,7 +113,7 @@ async fn pause(error: &io::Error) {
     tokio::time::sleep(std::time::Duration::from_millis(100)).await;
 }
 
-fn start_unix(stream: UnixStream, service: &Arc<Service>, alive: &mpsc::Sender<()>) {
+fn start_unix(stream: UnixStream, service: &Arc<Service>, place: Place) {
     let peer = peer::peer_ids(std::os::fd::AsFd::as_fd(&stream))
         .and_then(|ids| Ok((ids, Principal::of_peer(&stream)?)));
     let (ids, principal) = match peer {
@@ -118,21 +123,24 @@ fn start_unix(stream: UnixStream, service: &Arc<Service>, alive: &mpsc::Sender<(
             return;
         }
     };
-    // Without a pidfd nothing is provably the client's own, and it is told of everything.
+    // Without a pidfd, or with numbers of another pid namespace than the kernel side sees, nothing is provably
+    // the client's own, and it is told of everything.
     let tgid = u32::try_from(ids.pid).unwrap_or(0);
-    let process =
-        peer::peer_pidfd(std::os::fd::AsFd::as_fd(&stream)).ok().map(|pidfd| Process::new(tgid, pidfd));
+    let process = peer::peer_pidfd(std::os::fd::AsFd::as_fd(&stream))
+        .ok()
+        .filter(|_| service.in_initial_pid_namespace)
+        .map(|pidfd| Process::new(tgid, pidfd));
     let info = ClientInfo { name: String::new(), address: "unix".into(), uid: principal.uid, pid: tgid };
     let peer = session::Peer { info, principal, process, local: true };
-    tokio::spawn(session::run(Stream::Unix(stream), peer, Arc::clone(service), alive.clone()));
+    tokio::spawn(session::run(Stream::Unix(stream), peer, Arc::clone(service), place));
 }
 
-fn start_tcp(stream: TcpStream, address: SocketAddr, service: &Arc<Service>, alive: &mpsc::Sender<()>) {
+fn start_tcp(stream: TcpStream, address: SocketAddr, service: &Arc<Service>, place: Place) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "cannot switch off delayed sending");
     }
     let principal = service.tcp_principal.clone();
     let info = ClientInfo { name: String::new(), address: address.to_string(), uid: principal.uid, pid: 0 };
     let peer = session::Peer { info, principal, process: None, local: false };
-    tokio::spawn(session::run(Stream::Tcp(stream), peer, Arc::clone(service), alive.clone()));
+    tokio::spawn(session::run(Stream::Tcp(stream), peer, Arc::clone(service), place));
 }

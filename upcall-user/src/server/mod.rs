@@ -31,6 +31,8 @@ pub struct Service {
     pub about: serde_json::Value,
     pub hello_timeout: Duration,
     pub stall_timeout: Duration,
+    /// Process numbers mean the same here as in the kernel side.
+    pub in_initial_pid_namespace: bool,
     /// Becomes true when the daemon ends.
     pub shutdown: watch::Receiver<bool>,
 }

@@ -13,10 +13,16 @@ use std::{
 
 use upcall_common::{
     change,
-    wire::{self, Code, Known, Message, RegisterItem, Registered, RenewItem, Target as WireTarget},
+    wire::{
+        self, Code, Known, MAX_BATCH, Message, RegisterItem, Registered, RenewItem, Target as WireTarget,
+    },
 };
 
-use super::{Service, session::Peer, transport::Transport};
+use super::{
+    Service,
+    session::Peer,
+    transport::{Transport, close},
+};
 use crate::{
     access::{self, AccessError, Resolved, Target},
     events::EventFilter,
@@ -51,8 +57,14 @@ pub(super) async fn answer(
     match message {
         Message::Register(items) => {
             let descriptors = transport.claim(wire::descriptors(&items));
+            if items.len() > MAX_ITEMS {
+                close(descriptors).await;
+                return too_large(items.len());
+            }
             Answer::Frame(Message::Registered(register(items, descriptors, peer, client, service).await))
         }
+        Message::Unregister(ids) if ids.len() > MAX_ITEMS => too_large(ids.len()),
+        Message::Renew(items) if items.len() > MAX_ITEMS => too_large(items.len()),
         Message::Unregister(ids) => Answer::Frame(Message::Unregistered(
             ids.into_iter().map(|id| code(service.hub.unregister(client, id))).collect(),
         )),
@@ -74,8 +86,15 @@ pub(super) async fn answer(
         Message::Unknown { kind, .. } => {
             Answer::error(Code::UnknownType, format!("frame type {kind} is not known"))
         }
+        Message::Hello(_) => Answer::End(Code::ExpectedHello, "HELLO comes once, and first".into()),
         _ => Answer::End(Code::Malformed, "a client does not send frames of this type".into()),
     }
+}
+
+const MAX_ITEMS: usize = MAX_BATCH as usize;
+
+fn too_large(items: usize) -> Answer {
+    Answer::error(Code::BatchTooLarge, format!("{items} items; a request may have {MAX_ITEMS}"))
 }
 
 fn status(service: &Service) -> String {
@@ -130,6 +149,7 @@ async fn register(
             Err(code) => answers.push(Registered::refused(code)),
         }
     }
+    close(descriptors).await;
     let mut targets = targets.into_iter();
     for places in places.chunks(OPEN_AT_ONCE) {
         let targets: Vec<Target> = targets.by_ref().take(places.len()).collect();

@@ -4,7 +4,7 @@ use std::{io, sync::Arc};
 
 use bytes::BytesMut;
 use tokio::{
-    sync::{Notify, broadcast, mpsc, watch},
+    sync::{Notify, OwnedSemaphorePermit, broadcast, mpsc, watch},
     time::timeout,
 };
 use upcall_common::wire::{
@@ -20,11 +20,17 @@ use super::{
 use crate::{
     access::Principal,
     events::{EventFilter, SharedEvent, Watching},
-    hub::{ClientIndex, ClientInfo, Process, Upcall},
+    hub::{self, ClientIndex, ClientInfo, Process, Upcall},
 };
 
 /// Most upcalls in one frame: enough to amortise a write, few enough to keep a request from waiting long.
 const UPCALLS: usize = 1024;
+
+/// A connection's place among those that there may be, and a sign that it lives.
+pub(super) struct Place {
+    pub(super) _permit: OwnedSemaphorePermit,
+    pub(super) _alive: mpsc::Sender<()>,
+}
 
 /// Who is at the other end.
 pub(super) struct Peer {
@@ -59,11 +65,19 @@ impl From<DecodeError> for End {
     }
 }
 
-/// Runs the session; its end is told to the client where it can be, and logged.
-pub(super) async fn run(stream: Stream, mut peer: Peer, service: Arc<Service>, _alive: mpsc::Sender<()>) {
+/// Runs the session; its end is told to the client where it can be, and logged. `place` is held until all
+/// that the session has opened is closed.
+pub(super) async fn run(stream: Stream, peer: Peer, service: Arc<Service>, place: Place) {
     let mut transport = Transport::new(stream, service.stall_timeout);
-    let end = match timeout(service.hello_timeout, greet(&mut transport, &mut peer, &service)).await {
-        Ok(Ok(())) => serve(&mut transport, &mut peer, &service).await,
+    converse(&mut transport, peer, service).await;
+    transport.close_descriptors().await;
+    drop(place);
+}
+
+async fn converse(transport: &mut Transport, mut peer: Peer, service: Arc<Service>) {
+    let greeting = greet(transport, &mut peer, &service);
+    let end = match timeout(service.hello_timeout, greeting).await {
+        Ok(Ok(seat)) => work(transport, &peer, &seat).await,
         Ok(Err(end)) => end,
         Err(_) => End::Refused(Code::TimedOut, "no HELLO in time".into(), 0),
     };
@@ -99,10 +113,16 @@ fn frame(message: &Message, tag: u32) -> BytesMut {
     out
 }
 
-async fn receive(transport: &mut Transport) -> Result<(u32, Message), End> {
+/// More than any HELLO needs: somebody who has not even said it gets no more memory.
+const MAX_HELLO: usize = 4096;
+
+async fn receive_hello(transport: &mut Transport) -> Result<(u32, Message), End> {
     loop {
-        if let Some(request) = wire::decode(&mut transport.inbox)? {
+        if let Some(request) = decode(transport)? {
             return Ok(request);
+        }
+        if transport.inbox.len() > MAX_HELLO {
+            return Err(End::Refused(Code::ExpectedHello, "the first frame must be HELLO".into(), 0));
         }
         if transport.read().await? == 0 {
             return Err(End::Left);
@@ -110,8 +130,17 @@ async fn receive(transport: &mut Transport) -> Result<(u32, Message), End> {
     }
 }
 
-async fn greet(transport: &mut Transport, peer: &mut Peer, service: &Service) -> Result<(), End> {
-    let (tag, message) = receive(transport).await?;
+fn decode(transport: &mut Transport) -> Result<Option<(u32, Message)>, End> {
+    if transport.inbox.is_empty() {
+        return Ok(None);
+    }
+    transport.refuse_surplus()?;
+    Ok(wire::decode(&mut transport.inbox)?)
+}
+
+/// HELLO and WELCOME.
+async fn greet(transport: &mut Transport, peer: &mut Peer, service: &Arc<Service>) -> Result<Seat, End> {
+    let (tag, message) = receive_hello(transport).await?;
     let Message::Hello(hello) = message else {
         return Err(End::Refused(Code::ExpectedHello, "the first frame must be HELLO".into(), tag));
     };
@@ -122,6 +151,11 @@ async fn greet(transport: &mut Transport, peer: &mut Peer, service: &Service) ->
         return Err(End::Refused(Code::Version, reason, tag));
     };
     peer.info.name = hello.name;
+    let Some((client, upcalls)) = service.hub.connect(peer.info.clone(), peer.process.take()) else {
+        let reason = "the daemon has as many clients as it may have";
+        return Err(End::Refused(Code::TooManyClients, reason.into(), tag));
+    };
+    let seat = Seat { service: Arc::clone(service), client, upcalls };
     let welcome = Welcome {
         version,
         max_body: MAX_BODY,
@@ -130,17 +164,18 @@ async fn greet(transport: &mut Transport, peer: &mut Peer, service: &Service) ->
         epoch: service.epoch,
         server: concat!("upcall ", env!("CARGO_PKG_VERSION")).into(),
     };
-    Ok(transport.write(frame(&Message::Welcome(welcome), tag)).await?)
+    transport.write(frame(&Message::Welcome(welcome), tag)).await?;
+    Ok(seat)
 }
 
 /// A client's place in the hub, given up when the session ends, however it ends.
-struct Seat<'a> {
-    service: &'a Arc<Service>,
+struct Seat {
+    service: Arc<Service>,
     client: ClientIndex,
     upcalls: Arc<Notify>,
 }
 
-impl Drop for Seat<'_> {
+impl Drop for Seat {
     fn drop(&mut self) {
         self.service.hub.disconnect(self.client);
     }
@@ -156,61 +191,69 @@ struct EventStream {
     _watching: Watching,
 }
 
-async fn serve(transport: &mut Transport, peer: &mut Peer, service: &Arc<Service>) -> End {
-    let Some((client, upcalls)) = service.hub.connect(peer.info.clone(), peer.process.take()) else {
-        return End::Refused(Code::TooManyClients, "the daemon has as many clients as it may have".into(), 0);
-    };
-    let seat = Seat { service, client, upcalls };
-    match work(transport, peer, &seat).await {
-        Ok(never) => match never {},
-        Err(end) => end,
+async fn work(transport: &mut Transport, peer: &Peer, seat: &Seat) -> End {
+    let mut stream = None;
+    loop {
+        if let Err(end) = turn(transport, peer, seat, &mut stream).await {
+            return end;
+        }
     }
 }
 
-async fn work(
+/// Sends what waits, then answers one request or waits for something to do.
+async fn turn(
     transport: &mut Transport,
     peer: &Peer,
-    seat: &Seat<'_>,
-) -> Result<std::convert::Infallible, End> {
+    seat: &Seat,
+    stream: &mut Option<EventStream>,
+) -> Result<(), End> {
     let Seat { service, client, upcalls } = seat;
     let mut shutdown = service.shutdown.clone();
-    let mut stream: Option<EventStream> = None;
-    loop {
-        let more = send_upcalls(transport, service, *client).await?;
-        if let Some((tag, message)) = wire::decode(&mut transport.inbox)? {
-            match requests::answer(message, peer, *client, transport, service).await {
-                Answer::Frame(message) => transport.write(frame(&message, tag)).await?,
-                Answer::Barrier => {
-                    service.hub.catch_up(*client);
-                    while send_upcalls(transport, service, *client).await? {}
-                    transport.write(frame(&Message::Synced, tag)).await?;
-                }
-                Answer::Events(filter) => {
-                    let (events, watching) = (service.events.subscribe(), service.event_switch.watch());
-                    stream = Some(EventStream { tag, filter, events, lost: 0, _watching: watching });
-                }
-                Answer::Nothing => {}
-                Answer::End(code, message) => return Err(End::Refused(code, message, tag)),
+    let more = send_upcalls(transport, service, *client, u64::MAX).await?;
+    if let Some((tag, message)) = decode(transport)? {
+        match requests::answer(message, peer, *client, transport, service).await {
+            Answer::Frame(message) => transport.write(frame(&message, tag)).await?,
+            Answer::Barrier => {
+                catch_up(transport, service, *client).await?;
+                transport.write(frame(&Message::Synced, tag)).await?;
             }
-            continue;
+            Answer::Events(filter) => {
+                let (events, watching) = (service.events.subscribe(), service.event_switch.watch());
+                *stream = Some(EventStream { tag, filter, events, lost: 0, _watching: watching });
+            }
+            Answer::Nothing => {}
+            Answer::End(code, message) => return Err(End::Refused(code, message, tag)),
         }
-        tokio::select! {
-            // The hub wakes a client only when its set was empty: whoever leaves some must come back for them.
-            () = std::future::ready(()), if more => {}
-            () = upcalls.notified() => {}
-            read = transport.read() => if read? == 0 { return Err(End::Left) },
-            event = next_event(stream.as_mut()) => {
-                if let Some((tag, text)) = event {
-                    transport.write(frame(&Message::Event(text), tag)).await?;
-                }
+        return Ok(());
+    }
+    tokio::select! {
+        // The hub wakes a client only when its set was empty: whoever leaves some must come back for them.
+        () = std::future::ready(()), if more => {}
+        () = upcalls.notified() => {}
+        read = transport.read() => if read? == 0 { return Err(End::Left) },
+        event = next_event(stream.as_mut()) => {
+            if let Some((tag, text)) = event {
+                transport.write(frame(&Message::Event(text), tag)).await?;
             }
-            () = ending(&mut shutdown) => {
-                service.hub.catch_up(*client);
-                while send_upcalls(transport, service, *client).await? {}
-                return Err(End::Shutdown);
-            }
+        }
+        () = ending(&mut shutdown) => {
+            catch_up(transport, service, *client).await?;
+            return Err(End::Shutdown);
         }
     }
+    Ok(())
+}
+
+/// Sends every upcall for changes that were complete at the call. Later ones may stay: a file that is written
+/// all the time must not put the end off.
+async fn catch_up(transport: &mut Transport, service: &Service, client: ClientIndex) -> Result<(), End> {
+    for slots in service.hub.slots_of(client).chunks(hub::STEP) {
+        service.hub.catch_up(slots);
+        tokio::task::yield_now().await;
+    }
+    let last = service.hub.last_turn(client);
+    while send_upcalls(transport, service, client, last).await? {}
+    Ok(())
 }
 
 /// Resolves when the daemon ends.
@@ -219,13 +262,14 @@ async fn ending(shutdown: &mut watch::Receiver<bool>) {
     let _ = shutdown.wait_for(|ending| *ending).await;
 }
 
-/// Sends one frame of what waits; whether there was anything.
+/// Sends one frame of what waits, up to the turn `last`; whether there was anything.
 async fn send_upcalls(
     transport: &mut Transport,
     service: &Service,
     client: ClientIndex,
+    last: u64,
 ) -> Result<bool, End> {
-    let waiting = service.hub.take_upcalls(client, UPCALLS);
+    let waiting = service.hub.take_upcalls(client, UPCALLS, last);
     if waiting.is_empty() {
         return Ok(false);
     }

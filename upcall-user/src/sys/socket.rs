@@ -2,13 +2,17 @@
 
 use std::{
     io::{self, IoSliceMut},
-    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+    mem::MaybeUninit,
+    os::fd::{BorrowedFd, OwnedFd},
 };
 
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixAddr, recvmsg};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recvmsg};
 
 /// Most descriptors that one message may bring.
 pub const MAX_DESCRIPTORS: usize = 16;
+
+/// SCM_MAX_FD: the kernel lets no message bring more. With room for as many none comes that nobody owns.
+const KERNEL_MAX: usize = 253;
 
 /// Reads what there is, without waiting; descriptors that came along are added to `descriptors`.
 pub fn receive(
@@ -16,15 +20,47 @@ pub fn receive(
     buffer: &mut [u8],
     descriptors: &mut Vec<OwnedFd>,
 ) -> io::Result<usize> {
-    let mut control = nix::cmsg_space!([i32; MAX_DESCRIPTORS]);
-    let mut parts = [IoSliceMut::new(buffer)];
-    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
-    let message = recvmsg::<UnixAddr>(socket.as_raw_fd(), &mut parts, Some(&mut control), flags)?;
-    for part in message.cmsgs()? {
-        if let ControlMessageOwned::ScmRights(numbers) = part {
-            // SAFETY: the kernel has just made these descriptors for us; nobody else owns them.
-            descriptors.extend(numbers.into_iter().map(|number| unsafe { OwnedFd::from_raw_fd(number) }));
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(KERNEL_MAX))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
+    let message = recvmsg(socket, &mut [IoSliceMut::new(buffer)], &mut control, flags)?;
+    for part in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(passed) = part {
+            descriptors.extend(passed);
         }
     }
+    if message.flags.contains(ReturnFlags::CTRUNC) {
+        return Err(io::Error::other("the daemon has no room for the descriptors that came"));
+    }
     Ok(message.bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+    use std::{
+        fs::File,
+        io::IoSlice,
+        os::{
+            fd::AsFd,
+            unix::{fs::MetadataExt, net::UnixStream},
+        },
+    };
+
+    #[test]
+    fn every_descriptor_that_comes_is_owned() {
+        let (here, there) = UnixStream::pair().expect("sockets");
+        let file = File::open("/dev/null").expect("file");
+        let passed = vec![file.as_fd(); KERNEL_MAX];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(KERNEL_MAX))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        assert!(control.push(SendAncillaryMessage::ScmRights(&passed)));
+        sendmsg(&here, &[IoSlice::new(b"x")], &mut control, SendFlags::empty()).expect("sent");
+        let mut descriptors = Vec::new();
+        assert_eq!(receive(there.as_fd(), &mut [0; 8], &mut descriptors).expect("received"), 1);
+        assert_eq!(descriptors.len(), KERNEL_MAX);
+        let last = File::from(descriptors.pop().expect("one"));
+        assert_eq!(last.metadata().expect("a file").rdev(), file.metadata().expect("a file").rdev());
+    }
 }
