@@ -2,7 +2,7 @@
 //! > last upcall comes after the last write, and `status` accounts for every mark: marked = coalesced +
 //! > delivered per client + suppressed.
 
-use std::fs;
+use std::{fs::File, os::unix::fs::FileExt};
 
 use anyhow::{Context, ensure};
 use libtest_mimic::Completion;
@@ -35,11 +35,12 @@ fn many_writes(filesystem: &Filesystem) -> Result<Completion> {
         listener.watch(vec![Watch::path(&file, 1)]).await?;
         listener.rest().await?;
         helper.begin_count(&file, writes)?;
-        // A reader that looks at the file after each upcall, and never otherwise.
-        let mut seen = 0;
+        // A reader that reads after each upcall, and never otherwise. It does not ask for the attributes: then
+        // the kernel would stamp the next write apart from this one, and the number depended on the speeds.
+        let (reader, mut seen) = (File::open(&file)?, 0);
         while seen < writes {
             listener.next(&format!("an upcall after the last write; seen {seen}")).await?;
-            seen = counter(&file)?;
+            seen = counter(&reader)?;
         }
         helper.finish()?;
         listener.rest_and_keep().await?;
@@ -54,10 +55,10 @@ fn many_writes(filesystem: &Filesystem) -> Result<Completion> {
     })
 }
 
-fn counter(file: &std::path::Path) -> Result<u64> {
-    let contents = fs::read(file)?;
-    let number = contents.first_chunk().context("the file is too short")?;
-    Ok(u64::from_le_bytes(*number))
+fn counter(file: &File) -> Result<u64> {
+    let mut number = [0; 8];
+    file.read_exact_at(&mut number, 0)?;
+    Ok(u64::from_le_bytes(number))
 }
 
 /// With one client and one file, at rest.
