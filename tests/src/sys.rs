@@ -64,6 +64,12 @@ pub(crate) fn copy_file_range(from: &File, to: &File, length: usize) -> io::Resu
     checked(if copied < 0 { -1 } else { 0 })
 }
 
+/// Makes one file share the other's blocks.
+pub(crate) fn reflink(from: &File, to: &File) -> io::Result<()> {
+    // SAFETY: FICLONE takes a descriptor by value.
+    checked(unsafe { libc::ioctl(to.as_raw_fd(), libc::FICLONE, from.as_raw_fd()) })
+}
+
 /// Stores a byte at the start of the file through a shared mapping.
 pub(crate) fn store(file: &File, byte: u8) -> io::Result<()> {
     const LENGTH: usize = 4096;

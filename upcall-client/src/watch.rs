@@ -38,7 +38,7 @@ pub struct Registered {
 
 impl Watch {
     fn new(target: Named, cookie: u64) -> Self {
-        Self { target, cookie, mask: change::ANY, include_own: false, lifetime_ms: 0 }
+        Self { target, cookie, mask: change::ANY | change::VOLATILE, include_own: false, lifetime_ms: 0 }
     }
 
     /// The file at `path` on the storage host. `cookie` comes back in its notices.
@@ -63,7 +63,7 @@ impl Watch {
         Self::new(Named::Descriptor(Arc::new(file.into())), cookie)
     }
 
-    /// The [change bits](change) to hear of. Default: [`change::ANY`].
+    /// The [change bits](change) to hear of. Default: [`change::ANY`] and [`change::VOLATILE`].
     #[must_use]
     pub fn mask(self, mask: u32) -> Self {
         Self { mask, ..self }

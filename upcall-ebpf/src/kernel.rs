@@ -7,7 +7,7 @@
 use core::ffi::c_void;
 
 use aya_ebpf::helpers::{bpf_get_current_task_btf, generated::bpf_probe_read_kernel};
-use upcall_common::abi::{Attrs, BUSY_DIO, BUSY_SHARED, BUSY_WRITER, Key, Offsets, Originator};
+use upcall_common::abi::{ABSENT, Attrs, BUSY_DIO, BUSY_SHARED, BUSY_WRITER, Key, Offsets};
 
 #[unsafe(no_mangle)]
 static OFFSETS: Offsets = Offsets::UNSET;
@@ -138,11 +138,24 @@ pub fn current() -> Ptr {
 
 const PF_KTHREAD: u32 = 0x0020_0000;
 
-/// The current process, unless a kernel thread works for somebody else.
+/// The current process; 0 if a kernel thread works for somebody else.
 #[inline(always)]
-pub fn originator() -> Originator {
+pub fn originator() -> u32 {
     if load::<u32>(current(), offset!(task_flags)) & PF_KTHREAD != 0 {
-        return Originator::Unknown;
+        return 0;
     }
-    Originator::Process((aya_ebpf::helpers::bpf_get_current_pid_tgid() >> 32) as u32)
+    (aya_ebpf::helpers::bpf_get_current_pid_tgid() >> 32) as u32
+}
+
+/// The process that submitted an io_uring request; 0 where the kernel does not tell.
+#[inline(always)]
+pub fn submitter(request: u64) -> u32 {
+    let task: u64 = if offset!(uring_task) != ABSENT {
+        probe(request, offset!(uring_task))
+    } else if offset!(uring_tctx) != ABSENT {
+        probe(probe(request, offset!(uring_tctx)), offset!(tctx_task))
+    } else {
+        return 0;
+    };
+    probe(task, offset!(task_tgid))
 }

@@ -3,7 +3,7 @@
 use aya_ebpf::bindings::BPF_RB_FORCE_WAKEUP;
 use aya_log_ebpf::debug;
 use upcall_common::{
-    abi::{Counter, Hook, Key, Originator, SCAN, Slot, Word},
+    abi::{Counter, Hook, Key, SCAN, Slot, Word},
     change::OTHER,
 };
 
@@ -24,6 +24,11 @@ pub struct Change {
     pub amount: u64,
 }
 
+/// As an originator: the current task, whoever that is. Only right where the change is made in its context.
+const CURRENT: u32 = u32::MAX;
+/// As an originator: nobody knows.
+pub const UNKNOWN: u32 = 0;
+
 /// `inode` has changed. `FINAL`: the change is complete, so attributes read now are the new ones.
 #[inline(always)]
 pub fn change<const FINAL: bool>(inode: Ptr, dentry: u64, what: Change) {
@@ -31,12 +36,30 @@ pub fn change<const FINAL: bool>(inode: Ptr, dentry: u64, what: Change) {
         return;
     }
     let address = inode as u64;
-    target::<FINAL>(kernel::key(inode), address, None, dentry, what);
+    target::<FINAL>(kernel::key(inode), address, None, dentry, CURRENT, what);
 }
 
-/// As [`change`], for an inode known by key and address; `generation` where it was noted earlier.
+/// As [`change`] by the current task, for an inode noted earlier.
 #[inline(always)]
-pub fn target<const FINAL: bool>(key: Key, inode: u64, generation: Option<u32>, dentry: u64, what: Change) {
+pub fn noted(key: Key, inode: u64, generation: u32, dentry: u64, what: Change) {
+    target::<true>(key, inode, Some(generation), dentry, CURRENT, what);
+}
+
+/// As [`change`], for an inode known by key and address, changed by the process `by` or [`UNKNOWN`].
+#[inline(always)]
+pub fn by(key: Key, inode: u64, dentry: u64, by: u32, what: Change) {
+    target::<true>(key, inode, None, dentry, by, what);
+}
+
+#[inline(always)]
+fn target<const FINAL: bool>(
+    key: Key,
+    inode: u64,
+    generation: Option<u32>,
+    dentry: u64,
+    by: u32,
+    what: Change,
+) {
     // SAFETY: the value is copied at once; the daemon only ever inserts and removes whole entries.
     let index = unsafe { WATCHED.get(&key) }.copied();
     if let Some(index) = index {
@@ -44,14 +67,14 @@ pub fn target<const FINAL: bool>(key: Key, inode: u64, generation: Option<u32>, 
             Some(noted) => noted,
             None => kernel::generation(inode),
         };
-        mark::<FINAL>(index, inode, generation, what.changes);
+        mark::<FINAL>(index, inode, generation, what.changes, by);
     }
     event::tell(key, inode, dentry, what);
 }
 
 /// Kept out of line: one copy serves every hook.
 #[inline(never)]
-fn mark<const FINAL: bool>(index: u32, inode: u64, generation: u32, changes: u32) {
+fn mark<const FINAL: bool>(index: u32, inode: u64, generation: u32, changes: u32, by: u32) {
     let Some(slot) = SLOTS.get_ptr_mut(index) else { return };
     // SAFETY: the map returned `slot`; words that others write are only touched atomically or as hints.
     unsafe {
@@ -61,10 +84,8 @@ fn mark<const FINAL: bool>(index: u32, inode: u64, generation: u32, changes: u32
         if reused {
             debug!(&(), "slot {}: generation {} is not the watched one", index, generation);
         }
-        let word = match kernel::originator() {
-            Originator::Process(tgid) => Word::of_process(changes, tgid),
-            Originator::Unknown => Word::of_unknown(changes),
-        };
+        let by = if by == CURRENT { kernel::originator() } else { by };
+        let word = if by == UNKNOWN { Word::of_unknown(changes) } else { Word::of_process(changes, by) };
         // The version rises before the bits show, so whoever takes the bits reads a version that covers them.
         let version = atomic::add(&raw mut (*slot).version, 1) + 1;
         (&raw mut (*slot).inode).write_volatile(inode);

@@ -7,7 +7,7 @@ use aya_ebpf::{
 };
 use upcall_common::{
     abi::{ABSENT, Hook, Op},
-    change::{ANY, DATA, ENTRIES, OTHER, SIZE, TIMES},
+    change::{ANY, DATA, ENTRIES, OTHER, SIZE, TIMES, VOLATILE},
 };
 
 use crate::{
@@ -68,7 +68,7 @@ fn classify(dir: bool) -> (u32, Op) {
     let number = load::<u64>(regs, offset!(regs_syscall)) as i64;
     if number == -1 {
         // Not in a system call but in a page fault: a store to a mapping.
-        return (DATA | SIZE | TIMES, Op::Mmap);
+        return (DATA | SIZE | TIMES | VOLATILE, Op::Mmap);
     }
     let Some(entry) = SYSCALLS.get(number as u32) else { return unknown };
     let changes = if dir { entry.dir } else { entry.file };

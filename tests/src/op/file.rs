@@ -2,13 +2,13 @@
 
 use std::{
     fs::{self, File, Permissions},
-    io,
-    os::unix::fs::{FileExt, PermissionsExt, chown},
+    io::{self, IoSlice, Write},
+    os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt, chown},
     path::{Path, PathBuf},
 };
 
 use nix::{
-    fcntl::{FallocateFlags, fallocate},
+    fcntl::{FallocateFlags, RenameFlags, SpliceFFlags, fallocate, renameat2, splice},
     sys::{
         stat::{UtimensatFlags, utimensat},
         time::TimeSpec,
@@ -18,7 +18,7 @@ use nix::{
 use upcall_common::change::{DATA, MODE, NLINK, OWNER, RENAME, SIZE, TIMES, XATTR};
 
 use super::Op;
-use crate::sys;
+use crate::{aio, sys};
 
 pub const FILE: &[Op] = &[
     op("write", DATA, |dir| open(dir)?.write_all_at(b"written", 0)),
@@ -27,6 +27,31 @@ pub const FILE: &[Op] = &[
         file.write_all_at(b"appended", file.metadata()?.len())
     }),
     op("pwritev2", DATA, |dir| sys::pwritev2(&open(dir)?, b"vector", 100)),
+    op("writev", DATA, |dir| {
+        open(dir)?.write_vectored(&[IoSlice::new(b"two "), IoSlice::new(b"parts")]).map(drop)
+    }),
+    op("direct_write", DATA, |dir| direct(dir)?.write_all_at(aio::page(b'd').bytes(), 0)),
+    op("io_uring_write", DATA, |dir| aio::io_uring_write(&open(dir)?, &[b'u'; 100], false)),
+    op("io_uring_worker", DATA, |dir| aio::io_uring_write(&open(dir)?, &[b'w'; 100], true)),
+    op("io_uring_direct", DATA, |dir| aio::io_uring_write(&direct(dir)?, aio::page(b'i').bytes(), false)),
+    op("aio_write", DATA, |dir| aio::aio_write(&open(dir)?, &[b'a'; 100])),
+    op("aio_direct", DATA, |dir| aio::aio_write(&direct(dir)?, aio::page(b'A').bytes())),
+    op("splice", DATA, |dir| {
+        let (reader, mut writer) = io::pipe()?;
+        writer.write_all(b"spliced")?;
+        splice(reader, None, open(dir)?, Some(&mut 0), 7, SpliceFFlags::empty())?;
+        Ok(())
+    }),
+    op("sendfile", DATA, |dir| {
+        Ok(nix::sys::sendfile::sendfile64(open(dir)?, File::open(dir.join("other"))?, None, 100).map(drop)?)
+    }),
+    op("reflink", DATA | SIZE, |dir| {
+        // Of another length than what it replaces, so that the change shows.
+        let other = File::options().read(true).write(true).open(dir.join("other"))?;
+        other.set_len(4096)?;
+        open(dir)?.set_len(0)?;
+        sys::reflink(&other, &open(dir)?)
+    }),
     op("open_truncate", DATA | SIZE, |dir| File::create(file(dir)).map(drop)),
     op("truncate", DATA | SIZE, |dir| Ok(truncate(&file(dir), 100)?)),
     op("ftruncate", DATA | SIZE, |dir| open(dir)?.set_len(20_000)),
@@ -54,6 +79,12 @@ pub const FILE: &[Op] = &[
     op("link", NLINK, |dir| fs::hard_link(file(dir), dir.join("linked"))),
     op("unlink", NLINK, |dir| fs::remove_file(file(dir))),
     op("rename", RENAME, |dir| fs::rename(file(dir), dir.join("renamed"))),
+    op("rename_exchange", RENAME, |dir| {
+        // Across directories: within one, XFS touches the directory alone.
+        let (here, there) = (file(dir), dir.join("dir/present"));
+        let flags = RenameFlags::RENAME_EXCHANGE;
+        Ok(renameat2(nix::fcntl::AT_FDCWD, &here, nix::fcntl::AT_FDCWD, &there, flags)?)
+    }),
     op("rename_over", NLINK, |dir| fs::rename(dir.join("other"), file(dir))),
 ];
 
@@ -63,6 +94,10 @@ const fn op(name: &'static str, expected: u32, run: fn(&Path) -> io::Result<()>)
 
 fn file(dir: &Path) -> PathBuf {
     dir.join("file")
+}
+
+fn direct(dir: &Path) -> io::Result<File> {
+    File::options().write(true).custom_flags(libc::O_DIRECT).open(file(dir))
 }
 
 fn open(dir: &Path) -> io::Result<File> {

@@ -73,6 +73,12 @@ offsets! {
     iattr_valid,
     kiocb_file,
     kiocb_flags,
+    /// `io_kiocb.task` (to 6.12).
+    uring_task,
+    /// `io_kiocb.tctx` (from 6.13) and `io_uring_task.task`.
+    uring_tctx,
+    tctx_task,
+    task_tgid,
     vm_fault_vma,
     vma_file,
     rename_old_dentry,

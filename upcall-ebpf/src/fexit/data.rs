@@ -6,7 +6,7 @@ use aya_ebpf::{
 };
 use upcall_common::{
     abi::{Hook, Op},
-    change::{DATA, SIZE, TIMES},
+    change::{DATA, SIZE, TIMES, VOLATILE},
 };
 
 use super::{returned, returned_int};
@@ -19,9 +19,14 @@ const WRITTEN: u32 = DATA | SIZE | TIMES;
 
 #[inline(always)]
 fn written(file: Ptr, op: Op, hook: Hook, amount: i64) -> i32 {
+    changed(file, WRITTEN, op, hook, amount)
+}
+
+#[inline(always)]
+fn changed(file: Ptr, changes: u32, op: Op, hook: Hook, amount: i64) -> i32 {
     if amount > 0 && !file.is_null() {
         let dentry = load::<u64>(file, offset!(file_dentry));
-        let what = Change { changes: WRITTEN, op: op as u16, hook, amount: amount as u64 };
+        let what = Change { changes, op: op as u16, hook, amount: amount as u64 };
         mark::change::<true>(kernel::inode_of_file(file), dentry, what);
     }
     0
@@ -59,11 +64,13 @@ pub fn __kernel_write_iter(ctx: FExitContext) -> i32 {
 const IOCB_WRITE: u32 = 1 << 18;
 
 /// A finished request: `request` holds a kiocb at its start, or is one. The kiocb sits in a byte array inside
-/// an `io_kiocb`, where the verifier knows no types.
+/// an `io_kiocb`, where the verifier knows no types. Completions may run in an interrupt, where the current
+/// task is anybody; hence `by`.
 #[inline(always)]
-fn finished(request: Ptr, op: Op, hook: Hook, result: i64) -> i32 {
+fn finished(request: Ptr, op: Op, hook: Hook, result: i64, by: u32) -> i32 {
     let kiocb = request as u64;
-    if result <= 0 || probe::<u32>(kiocb, offset!(kiocb_flags)) & IOCB_WRITE == 0 {
+    // 0: a direct write whose result the submitter computes afterwards.
+    if result < 0 || probe::<u32>(kiocb, offset!(kiocb_flags)) & IOCB_WRITE == 0 {
         return 0;
     }
     let file: u64 = probe(kiocb, offset!(kiocb_file));
@@ -73,33 +80,39 @@ fn finished(request: Ptr, op: Op, hook: Hook, result: i64) -> i32 {
     let inode: u64 = probe(file, offset!(file_inode));
     let dentry: u64 = probe(file, offset!(file_dentry));
     let what = Change { changes: WRITTEN, op: op as u16, hook, amount: result as u64 };
-    mark::target::<true>(kernel::probe_key(inode), inode, None, dentry, what);
+    mark::by(kernel::probe_key(inode), inode, dentry, by, what);
     0
+}
+
+/// The kiocb of a request is where the request is.
+#[inline(always)]
+fn uring(request: Ptr, hook: Hook, result: i64) -> i32 {
+    finished(request, Op::Uring, hook, result, kernel::submitter(request as u64))
 }
 
 /// `int kiocb_done(struct io_kiocb *req, ssize_t ret, ...)`, before the completion is posted. (5.15: `void
 /// kiocb_done(struct kiocb *kiocb, ...)`; either way the kiocb is at the start.)
 #[fentry(function = "kiocb_done")]
 pub fn kiocb_done(ctx: FEntryContext) -> i32 {
-    finished(ctx.arg(0), Op::Uring, Hook::KiocbDone, ctx.arg(1))
+    uring(ctx.arg(0), Hook::KiocbDone, ctx.arg(1))
 }
 
 /// `void io_complete_rw(struct kiocb *kiocb, long int res)`
 #[fentry(function = "io_complete_rw")]
 pub fn io_complete_rw(ctx: FEntryContext) -> i32 {
-    finished(ctx.arg(0), Op::Uring, Hook::IoCompleteRw, ctx.arg(1))
+    uring(ctx.arg(0), Hook::IoCompleteRw, ctx.arg(1))
 }
 
 /// `void io_complete_rw_iopoll(struct kiocb *kiocb, long int res)`
 #[fentry(function = "io_complete_rw_iopoll")]
 pub fn io_complete_rw_iopoll(ctx: FEntryContext) -> i32 {
-    finished(ctx.arg(0), Op::Uring, Hook::IoCompleteRwIopoll, ctx.arg(1))
+    uring(ctx.arg(0), Hook::IoCompleteRwIopoll, ctx.arg(1))
 }
 
 /// `void aio_complete_rw(struct kiocb *kiocb, long int res)`
 #[fentry(function = "aio_complete_rw")]
 pub fn aio_complete_rw(ctx: FEntryContext) -> i32 {
-    finished(ctx.arg(0), Op::Aio, Hook::AioCompleteRw, ctx.arg(1))
+    finished(ctx.arg(0), Op::Aio, Hook::AioCompleteRw, ctx.arg(1), mark::UNKNOWN)
 }
 
 /// `ssize_t iter_file_splice_write(struct pipe_inode_info *pipe, struct file *out, loff_t *ppos, size_t len,
@@ -143,7 +156,8 @@ pub fn vfs_fallocate(ctx: FExitContext) -> i32 {
 #[fexit(function = "fault_dirty_shared_page")]
 pub fn fault_dirty_shared_page(ctx: FExitContext) -> i32 {
     let vma = kernel::follow(ctx.arg(0), offset!(vm_fault_vma));
-    written(kernel::follow(vma, offset!(vma_file)), Op::Mmap, Hook::FaultDirtySharedPage, 1)
+    let file = kernel::follow(vma, offset!(vma_file));
+    changed(file, WRITTEN | VOLATILE, Op::Mmap, Hook::FaultDirtySharedPage, 1)
 }
 
 /// `int vfs_fsync_range(struct file *file, loff_t start, loff_t end, int datasync)`: stores to pages that were

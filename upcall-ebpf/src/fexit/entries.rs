@@ -118,7 +118,7 @@ fn removed(dentry: Ptr, op: Op, hook: Hook, ok: bool) -> i32 {
     if ok {
         if let Some(Removal { inode, key, generation, .. }) = removal {
             let what = Change { changes: NLINK | TIMES, op: op as u16, hook, amount: 0 };
-            mark::target::<true>(key, inode, Some(generation), address, what);
+            mark::noted(key, inode, generation, address, what);
         }
         parent_changed(dentry, op, hook);
     }

@@ -40,8 +40,11 @@ fn change_bit(name: &str) -> Result<u32> {
 
 pub(super) async fn run(args: WatchArgs) -> Result<()> {
     let paths = args.paths.iter().map(absolute).collect::<Result<Vec<_>>>()?;
-    let mask =
-        if args.mask.is_empty() { change::ANY } else { args.mask.iter().fold(0, |all, bit| all | bit) };
+    let mask = if args.mask.is_empty() {
+        change::ANY | change::VOLATILE
+    } else {
+        args.mask.iter().fold(0, |all, bit| all | bit)
+    };
     let (client, mut upcalls) = args.connect.client("upcall watch", true).await?;
     let watches = paths
         .iter()
