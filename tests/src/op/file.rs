@@ -80,8 +80,7 @@ pub const FILE: &[Op] = &[
     op("unlink", NLINK, |dir| fs::remove_file(file(dir))),
     op("rename", RENAME, |dir| fs::rename(file(dir), dir.join("renamed"))),
     op("rename_exchange", RENAME, |dir| {
-        // Across directories: within one, XFS touches the directory alone.
-        let (here, there) = (file(dir), dir.join("dir/present"));
+        let (here, there) = (file(dir), dir.join("other"));
         let flags = RenameFlags::RENAME_EXCHANGE;
         Ok(renameat2(nix::fcntl::AT_FDCWD, &here, nix::fcntl::AT_FDCWD, &there, flags)?)
     }),

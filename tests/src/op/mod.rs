@@ -40,6 +40,16 @@ pub fn set(scene: &crate::scene::Scene) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What source `timestamp` cannot see: filesystem and operation. Each is named in README's limits.
+const UNSEEN_BY_TIMESTAMP: &[(&str, &str)] = &[("xfs", "rename_exchange")];
+
+impl Op {
+    /// Whether the source sees this one on the filesystem.
+    pub fn is_seen(&self, source: &str, filesystem: &str) -> bool {
+        source != "timestamp" || !UNSEEN_BY_TIMESTAMP.contains(&(filesystem, self.name))
+    }
+}
+
 /// Whether a failure says that this filesystem or kernel has no such operation.
 pub fn is_unsupported(errno: i32) -> bool {
     [libc::EOPNOTSUPP, libc::ENOSYS, libc::ENOTTY].contains(&errno)

@@ -30,6 +30,11 @@ fn case(filesystem: &Filesystem, op: &Op) -> Result<Completion> {
     op::set(&scene)?;
     let (subject, neighbour) = (scene.path().join(op.subject), scene.path().join("neighbour"));
     let daemon = filesystem.daemon()?;
+    if let Some(source) = daemon.status()?["source"].as_str()
+        && !op.is_seen(source, filesystem.name)
+    {
+        return Ok(Completion::ignored_with(format!("source {source} does not see it: README, Limits")));
+    }
     let mut helper = Helper::start()?;
     let reader = Reader::open(&subject)?;
     block_on(async {
