@@ -1,12 +1,19 @@
 //! Where filesystems are mounted: a path inside a filesystem becomes one that a person knows.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 /// The mount table of this process, by the kernel's device number.
 #[derive(Debug, Default)]
 pub(super) struct Mounts {
     by_device: HashMap<u32, Vec<Mount>>,
+    read: Option<Instant>,
 }
+
+/// Devices that are mounted nowhere here must not have the table read for each of their events.
+const STALE: Duration = Duration::from_secs(1);
 
 #[derive(Debug, PartialEq, Eq)]
 struct Mount {
@@ -18,8 +25,8 @@ struct Mount {
 impl Mounts {
     /// The path in this mount namespace of `inner`, a path from the root of the filesystem on `device`.
     pub(super) fn locate(&mut self, device: u32, inner: &str) -> Option<String> {
-        if !self.by_device.contains_key(&device) {
-            // Mounted since: an unknown device is rare enough to read the table again.
+        if !self.by_device.contains_key(&device) && self.read.is_none_or(|read| read.elapsed() >= STALE) {
+            self.read = Some(Instant::now());
             let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
             self.by_device = parse(&table);
         }
@@ -65,7 +72,7 @@ mod tests {
     #[test]
     fn paths_are_found_through_the_mount_that_shows_them() {
         let table = "1 0 8:1 / / rw - ext4 a rw\n2 1 8:2 /sub /mnt/a\\040b rw - ext4 b rw\n";
-        let mut mounts = Mounts { by_device: parse(table) };
+        let mut mounts = Mounts { by_device: parse(table), read: None };
         assert_eq!(mounts.locate(8 << 20 | 1, "/etc/x").as_deref(), Some("/etc/x"));
         assert_eq!(mounts.locate(8 << 20 | 1, "/").as_deref(), Some("/"));
         assert_eq!(mounts.locate(8 << 20 | 2, "/sub/f").as_deref(), Some("/mnt/a b/f"));
