@@ -1,6 +1,7 @@
 //! A connection's bytes: the same over Unix and TCP, but that a Unix socket carries descriptors too.
 
 use std::{
+    collections::VecDeque,
     io,
     os::fd::{AsFd, OwnedFd},
     time::Duration,
@@ -29,23 +30,15 @@ pub(super) struct Transport {
     pub(super) inbox: BytesMut,
     /// Bytes received so far.
     received: u64,
-    /// Descriptors that no request has claimed yet, and how much had been received when they had come.
-    descriptors: Vec<OwnedFd>,
-    descriptors_end: u64,
+    /// Descriptors that no request has claimed yet, each with how much had been received when it had come.
+    descriptors: VecDeque<(u64, OwnedFd)>,
     /// Longest time that a write may make no progress.
     stall: Duration,
 }
 
 impl Transport {
     pub(super) fn new(stream: Stream, stall: Duration) -> Self {
-        Self {
-            stream,
-            inbox: BytesMut::new(),
-            received: 0,
-            descriptors: Vec::new(),
-            descriptors_end: 0,
-            stall,
-        }
+        Self { stream, inbox: BytesMut::new(), received: 0, descriptors: VecDeque::new(), stall }
     }
 
     /// Waits for bytes and appends them to the inbox; 0 at the end. Cancel-safe.
@@ -56,20 +49,19 @@ impl Transport {
             Stream::Unix(stream) => loop {
                 stream.readable().await?;
                 let mut buffer = [0; 16 * 1024];
-                let held = self.descriptors.len();
-                let received = stream.try_io(Interest::READABLE, || {
-                    socket::receive(stream.as_fd(), &mut buffer, &mut self.descriptors)
-                });
+                let mut passed = Vec::new();
+                let received = stream
+                    .try_io(Interest::READABLE, || socket::receive(stream.as_fd(), &mut buffer, &mut passed));
+                let too_many = passed.len() > socket::MAX_DESCRIPTORS;
+                let end = self.received + *received.as_ref().unwrap_or(&0) as u64;
+                self.descriptors.extend(passed.into_iter().map(|descriptor| (end, descriptor)));
+                // Those of the frame that the inbox begins with, and of the next one.
+                if too_many || self.descriptors.len() > 2 * socket::MAX_DESCRIPTORS {
+                    return Err(surplus());
+                }
                 match received {
                     Ok(count) => {
                         self.inbox.put_slice(buffer.get(..count).unwrap_or_default());
-                        if self.descriptors.len() > held {
-                            self.descriptors_end = self.received + count as u64;
-                        }
-                        // Those of one frame come with its first byte, so never more than one frame's.
-                        if self.descriptors.len() > socket::MAX_DESCRIPTORS {
-                            return Err(surplus());
-                        }
                         break count;
                     }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -83,19 +75,20 @@ impl Transport {
 
     /// The descriptors that came with the request just decoded, as many as it speaks of.
     pub(super) fn claim(&mut self, count: usize) -> Vec<OwnedFd> {
-        self.descriptors.drain(..count.min(self.descriptors.len())).collect()
+        let count = count.min(self.descriptors.len());
+        self.descriptors.drain(..count).map(|(_, descriptor)| descriptor).collect()
     }
 
     /// Refuses descriptors that came with an earlier frame than the one that the inbox begins with: whatever
     /// they were meant for, taking them for this frame's would watch the wrong files.
     pub(super) fn refuse_surplus(&self) -> io::Result<()> {
         let frame = self.received - self.inbox.len() as u64;
-        if self.descriptors.is_empty() || self.descriptors_end > frame { Ok(()) } else { Err(surplus()) }
+        if self.descriptors.front().is_none_or(|(end, _)| *end > frame) { Ok(()) } else { Err(surplus()) }
     }
 
     /// Closes descriptors that nobody has claimed. Closing may wait for whoever serves the file.
     pub(super) async fn close_descriptors(&mut self) {
-        close(std::mem::take(&mut self.descriptors)).await;
+        close(std::mem::take(&mut self.descriptors).into()).await;
     }
 
     /// Writes everything. A peer that takes nothing for too long gets `TimedOut`.
@@ -126,5 +119,57 @@ pub(super) async fn close<T: Send + 'static>(descriptors: Vec<T>) {
     if !descriptors.is_empty() {
         // An error means that the daemon ends, and that closes them as well.
         let _ = tokio::task::spawn_blocking(move || drop(descriptors)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs::File, io::IoSlice, mem::MaybeUninit};
+
+    use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+
+    use super::*;
+
+    fn pass(to: &UnixStream, bytes: &[u8], count: usize) {
+        let file = File::open("/dev/null").expect("file");
+        let files = vec![file.as_fd(); count];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(32))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        assert!(control.push(SendAncillaryMessage::ScmRights(&files)));
+        sendmsg(to, &[IoSlice::new(bytes)], &mut control, SendFlags::empty()).expect("sent");
+    }
+
+    fn pair() -> (UnixStream, Transport) {
+        let (here, there) = UnixStream::pair().expect("sockets");
+        (here, Transport::new(Stream::Unix(there), Duration::from_secs(1)))
+    }
+
+    #[tokio::test]
+    async fn descriptors_belong_to_the_frame_they_come_with() {
+        let (here, mut transport) = pair();
+        pass(&here, b"first", 2);
+        pass(&here, b"second", 1);
+        while transport.inbox.len() < 11 {
+            transport.read().await.expect("read");
+        }
+        assert!(transport.refuse_surplus().is_ok());
+        assert_eq!(transport.claim(2).len(), 2);
+        let _ = transport.inbox.split_to(5);
+        assert!(transport.refuse_surplus().is_ok());
+        assert_eq!(transport.claim(1).len(), 1);
+    }
+
+    #[tokio::test]
+    async fn descriptors_that_no_frame_claims_are_refused() {
+        let (here, mut transport) = pair();
+        pass(&here, b"first", 1);
+        transport.read().await.expect("read");
+        let _ = transport.inbox.split_to(5);
+        pass(&here, b"x", 1);
+        transport.read().await.expect("read");
+        assert!(transport.refuse_surplus().is_err(), "meant for the frame before");
+        let (here, mut transport) = pair();
+        pass(&here, b"first", socket::MAX_DESCRIPTORS + 1);
+        assert!(transport.read().await.is_err(), "more than a frame may bring");
     }
 }
