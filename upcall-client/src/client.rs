@@ -67,7 +67,9 @@ impl Client {
         self.request(|reply| Command::Renew(interests, reply)).await
     }
 
-    /// Returns once every upcall for changes that are complete by now can be read from [`Upcalls`].
+    /// Returns once every upcall for changes that are complete by now can be read from [`Upcalls`]. An error
+    /// promises nothing: after [`Disconnected`](Error::Disconnected), wait for
+    /// [`Reconnected`](crate::Notice::Reconnected) and ask again.
     pub async fn sync(&self) -> Result<(), Error> {
         self.request(Command::Sync).await
     }

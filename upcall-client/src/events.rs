@@ -6,7 +6,8 @@ use crate::error::Error;
 use crate::net::Connection;
 use crate::{Address, Options};
 
-/// Live events, each a JSON object. Dropping it ends the stream.
+/// Live events, each a JSON object. Dropping it ends the stream. It ends with its connection: there is no
+/// reconnection, no [`Notice`](crate::Notice), and no promise that every event comes.
 #[derive(Debug)]
 pub struct Events {
     /// Gone after the first failure.

@@ -13,8 +13,13 @@
 //! while let Some(notice) = upcalls.next().await {
 //!     match notice {
 //!         Notice::Upcall { cookie, mask, version, .. } => println!("{cookie}: {mask:#x} at {version}"),
+//!         // Drop what is cached, whenever it was read; what is read from here on is watched.
 //!         Notice::Changed { cookie, .. } => println!("{cookie}: may have changed, read it again"),
-//!         Notice::Resync { reason, .. } => println!("everything may be stale: {reason}"),
+//!         Notice::Resync { reason, .. } => println!("everything may have changed, read it again: {reason}"),
+//!         Notice::Lost { cookie, error, .. } => println!("{cookie}: no longer watched: {error}"),
+//!         // In between what is cached may be stale.
+//!         Notice::Disconnected { reason } => println!("trust nothing for now: {reason}"),
+//!         Notice::Reconnected => println!("what has not been dropped by now is good"),
 //!         other => println!("{other:?}"),
 //!     }
 //! }
@@ -24,7 +29,9 @@
 //!
 //! A background task does all input and output; it ends when the [`Client`]s and the [`Upcalls`] are
 //! dropped. When the connection breaks it connects again and registers every live watch again, so that
-//! a program only ever acts on [`Notice`]s. Interest ids stay the same throughout.
+//! a program only ever acts on [`Notice`]s. Interest ids stay the same throughout. [`Notice::Resync`] and
+//! [`Notice::Changed`] come when the interests that they speak of are live, never before, so that to read
+//! again at once is right.
 //!
 //! [`Upcalls`] must be read: while nobody does, the socket is not read either, and requests fail with
 //! [`Error::NotReading`]. The daemon merges what piles up; nothing is lost but detail.

@@ -7,22 +7,38 @@ use upcall_common::wire::{Attrs, ResyncReason};
 
 use crate::ItemError;
 
-/// What a client is told unasked.
+/// What a client is told unasked, in the order in which it must be acted upon.
+///
+/// A broken connection shows as `Disconnected`, then, as interests come alive again, `Upcall`, `Changed` and
+/// `Lost` in any order, then perhaps `Resync`, then `Reconnected`. When it breaks again in between, another
+/// `Disconnected` comes first; nothing that was to be told is forgotten.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Notice {
     /// The inode has changed, or the interest has ended, or both: see `mask` and `ended`.
     Upcall { cookie: u64, interest: u64, mask: u32, version: u64, attrs: Option<Attrs>, ended: bool },
-    /// After a reconnection: the inode may have changed meanwhile. Read it again.
+    /// Between [`Disconnected`](Self::Disconnected) and [`Reconnected`](Self::Reconnected): the interest is
+    /// live again, and the inode has changed, or may have, since the program was last told of it. Drop what is
+    /// cached of it, also what was read since `Disconnected`. What is read from now on is at `version` or
+    /// newer, and later changes are told. Does not come where `Resync` is about to say so of everything.
     Changed { cookie: u64, interest: u64, version: u64, attrs: Option<Attrs> },
-    /// Everything may have changed: trust nothing cached. The interests live on.
+    /// Everything may have changed: drop all that is cached, whenever it was read. The interests live on, and
+    /// every one is registered: what is read from now on is as good as what is read after a registration.
+    ///
+    /// Comes when the daemon says so; after a reconnection to a daemon that cannot compare versions with the
+    /// former one's (another epoch), or that says so before every interest is registered again, it comes once
+    /// they all are, immediately before [`Reconnected`](Self::Reconnected).
     Resync { reason: ResyncReason, text: String },
-    /// After a reconnection: this interest could not be registered again and has ended.
+    /// Between [`Disconnected`](Self::Disconnected) and [`Reconnected`](Self::Reconnected): this interest could
+    /// not be registered again and has ended. Drop what is cached of it; register anew to go on.
     Lost { cookie: u64, interest: u64, error: ItemError },
-    /// Nothing is told until [`Reconnected`](Self::Reconnected): caches are in doubt.
+    /// The connection is gone. Until [`Reconnected`](Self::Reconnected) changes may be told late: everything
+    /// cached is in doubt, and so is what is read meanwhile. Keep it, to be used again after `Reconnected`
+    /// unless [`Changed`](Self::Changed), [`Lost`](Self::Lost), [`Resync`](Self::Resync) or an
+    /// [`Upcall`](Self::Upcall) says otherwise.
     Disconnected { reason: String },
     /// Every live interest is registered again, and [`Changed`](Self::Changed), [`Lost`](Self::Lost) or
-    /// [`Resync`](Self::Resync) has told of all that was missed.
+    /// [`Resync`](Self::Resync) has told of all that was missed: what is still cached can be trusted.
     Reconnected,
 }
 

@@ -9,7 +9,9 @@ pub struct Options {
     pub name: String,
     /// To connect and be welcomed.
     pub connect_timeout: Duration,
-    /// For the answer to one frame; a large request is many frames.
+    /// For the answer to one frame; a large request is many frames. A daemon that takes longer is taken for
+    /// dead: the connection is given up, and the request fails with
+    /// [`Disconnected`](crate::Error::Disconnected). Time that the program lets notices wait does not count.
     pub request_timeout: Duration,
     /// Connect again when the connection breaks.
     pub reconnect: bool,
@@ -17,7 +19,8 @@ pub struct Options {
     pub backoff_min: Duration,
     /// Longest time between two attempts.
     pub backoff_max: Duration,
-    /// Ping the daemon when nothing has come for this long. `None`: never; a host that vanishes goes unnoticed.
+    /// Ping the daemon when nothing has come for this long, unless it owes an answer already, which must come
+    /// within `request_timeout`. `None`: never; a host that vanishes goes unnoticed.
     pub ping_interval: Option<Duration>,
     /// Notices that may wait to be read before the socket is no longer read. At least 1.
     pub notice_capacity: usize,

@@ -23,6 +23,37 @@ pub(crate) struct State {
     /// What the channel of notices has no room for: at most what one frame brings. While there is any,
     /// nothing is read.
     pub(crate) backlog: VecDeque<Notice>,
+    /// Everything held is stale. Told when every interest is live again, however many connections that takes:
+    /// what the program read before would be stale again at once.
+    stale: Option<Stale>,
+}
+
+#[derive(Debug)]
+struct Stale {
+    reason: ResyncReason,
+    text: String,
+}
+
+impl State {
+    /// Everything held is stale, and not every interest is live.
+    fn doubt(&mut self, reason: ResyncReason, text: String) {
+        // That versions mean nothing is worse than any other reason.
+        if self.stale.is_none() || reason == ResyncReason::Epoch {
+            self.stale = Some(Stale { reason, text });
+        }
+    }
+
+    /// Whether a `Resync` will come for everything.
+    pub(crate) fn in_doubt(&self) -> bool {
+        self.stale.is_some()
+    }
+
+    /// Every interest is live.
+    pub(crate) fn restored(&mut self) {
+        let resync = self.stale.take().map(|Stale { reason, text }| Notice::Resync { reason, text });
+        self.backlog.extend(resync);
+        self.backlog.push_back(Notice::Reconnected);
+    }
 }
 
 pub(crate) struct Engine {
@@ -65,14 +96,13 @@ impl Engine {
             }
             connection =
                 offline::refusing(&mut commands, offline::dial(&address, &options, &mut delay)).await;
-            let new_epoch = connection.welcome().epoch != epoch;
-            if new_epoch {
+            if connection.welcome().epoch != epoch {
                 epoch = connection.welcome().epoch;
                 state.watches.forget_versions();
-                let text = String::from("the daemon cannot tell what has changed meanwhile");
-                state.backlog.push_back(Notice::Resync { reason: ResyncReason::Epoch, text });
+                let text = "the daemon cannot tell what has changed meanwhile";
+                state.doubt(ResyncReason::Epoch, text.to_owned());
             }
-            first_job = Some(Restore::new(&state, new_epoch));
+            first_job = Some(Restore::new(&state));
         }
     }
 }

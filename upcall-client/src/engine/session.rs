@@ -12,6 +12,9 @@ use crate::job::{Ask, Command, End, Job, Limits, Restore};
 use crate::net::Connection;
 use crate::{Notice, Options};
 
+/// Stands for times that no clock reaches.
+const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+
 pub(super) struct Session<'a> {
     connection: Connection,
     limits: Limits,
@@ -124,7 +127,7 @@ impl<'a> Session<'a> {
             // The time during which nothing was read is not the daemon's fault.
             self.heard = Instant::now();
             if let Some(active) = &mut self.active {
-                active.deadline = Some(self.heard + self.request_timeout);
+                active.deadline = Some(after(self.heard, self.request_timeout));
             }
         }
     }
@@ -133,7 +136,8 @@ impl<'a> Session<'a> {
         let read = !self.blocked && self.connection.has_room();
         let deadline = self.active.as_ref().and_then(|active| active.deadline);
         let free = self.active.is_none();
-        let idle = self.ping_interval.filter(|_| free && !self.blocked).map(|interval| self.heard + interval);
+        let interval = self.ping_interval.filter(|_| free && !self.blocked);
+        let idle = interval.map(|interval| after(self.heard, interval));
         tokio::select! {
             progress = self.connection.progress(read) => Event::Progress(progress),
             // The room, or the lack of a reader, is found again by `deliver`.
@@ -176,7 +180,7 @@ impl<'a> Session<'a> {
     fn handle(&mut self, tag: u32, message: Message) -> Result<(), Error> {
         match message {
             Message::Upcall(items) => {
-                let State { watches, backlog } = &mut *self.state;
+                let State { watches, backlog, .. } = &mut *self.state;
                 backlog.extend(items.iter().filter_map(|item| watches.upcall(item)));
                 Ok(())
             }
@@ -184,7 +188,11 @@ impl<'a> Session<'a> {
                 if reason == ResyncReason::Epoch {
                     self.state.watches.forget_versions();
                 }
-                self.state.backlog.push_back(Notice::Resync { reason, text });
+                if self.active.as_ref().is_some_and(|active| active.job.is_restore()) {
+                    self.state.doubt(reason, text);
+                } else {
+                    self.state.backlog.push_back(Notice::Resync { reason, text });
+                }
                 Ok(())
             }
             Message::Ping(bytes) => Ok(self.connection.send(&Message::Pong(bytes), tag, Vec::new())?),
@@ -201,7 +209,7 @@ impl<'a> Session<'a> {
         match message {
             Message::Error { code, message } => {
                 let error = Error::Refused { code, message };
-                if job.is_vital() {
+                if job.is_restore() {
                     return Err(error);
                 }
                 self.end(job, End::Refused(error))
@@ -225,7 +233,7 @@ impl<'a> Session<'a> {
         self.tag = self.tag.checked_add(1).unwrap_or(1);
         match self.connection.send(&message, self.tag, files) {
             Ok(()) => {
-                let deadline = Some(Instant::now() + self.request_timeout);
+                let deadline = Some(after(Instant::now(), self.request_timeout));
                 self.active = Some(Active { job, tag: self.tag, deadline });
                 Ok(())
             }
@@ -239,6 +247,10 @@ impl<'a> Session<'a> {
             None => Ok(()),
         }
     }
+}
+
+fn after(time: Instant, wait: Duration) -> Instant {
+    time.checked_add(wait).unwrap_or_else(|| time + FAR)
 }
 
 async fn until(time: Option<Instant>) {

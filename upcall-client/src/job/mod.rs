@@ -37,8 +37,8 @@ pub(crate) trait Job: Send {
     /// Tells the requester how it ended. Returns what must be done to clean up.
     fn end(self: Box<Self>, end: End, state: &mut State) -> Option<Box<dyn Job>>;
 
-    /// Whether the connection is useless when the daemon refuses this.
-    fn is_vital(&self) -> bool {
+    /// Whether interests are not live until this is done: when it is refused, the connection is useless.
+    fn is_restore(&self) -> bool {
         false
     }
 }

@@ -13,19 +13,17 @@ use crate::error::Error;
 pub(crate) struct Restore {
     queue: VecDeque<u64>,
     sent: Vec<u64>,
-    /// Everything has been declared stale: what has changed need not be told one by one.
-    all_stale: bool,
 }
 
 impl Restore {
-    pub(crate) fn new(state: &State, all_stale: bool) -> Self {
-        Self { queue: state.watches.interests().collect(), sent: Vec::new(), all_stale }
+    pub(crate) fn new(state: &State) -> Self {
+        Self { queue: state.watches.interests().collect(), sent: Vec::new() }
     }
 }
 
 impl Job for Restore {
     fn next_frame(&mut self, state: &mut State, limits: &Limits) -> Option<Request> {
-        let State { watches, backlog } = state;
+        let State { watches, backlog, .. } = state;
         let mut batch = Batch::fill(&mut self.queue, limits, |interest| {
             watches.known(*interest).map(|(watch, version)| (watch.clone(), version))
         });
@@ -40,7 +38,8 @@ impl Job for Restore {
         let Message::Registered(answers) = message else { return Err(mismatch()) };
         for (interest, answer) in paired(&mut self.sent, answers)? {
             let notice = state.watches.restore(interest, &answer);
-            let implied = self.all_stale && matches!(notice, Some(Notice::Changed { .. }));
+            // The `Resync` to come says so of everything.
+            let implied = state.in_doubt() && matches!(notice, Some(Notice::Changed { .. }));
             state.backlog.extend(notice.filter(|_| !implied));
         }
         Ok(())
@@ -50,12 +49,12 @@ impl Job for Restore {
 
     fn end(self: Box<Self>, end: End, state: &mut State) -> Option<Box<dyn Job>> {
         if matches!(end, End::Done) {
-            state.backlog.push_back(Notice::Reconnected);
+            state.restored();
         }
         None
     }
 
-    fn is_vital(&self) -> bool {
+    fn is_restore(&self) -> bool {
         true
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use upcall_client::{Client, Code, Error, Notice, Options, ResyncReason, Upcalls, Watch};
-use upcall_common::wire::{Known, Message, Registered};
+use upcall_common::wire::{Known, Message, Registered, Welcome};
 
 use crate::fake::{Daemon, Peer, data, made, options, soon, welcome};
 
@@ -88,27 +88,146 @@ async fn a_daemon_that_says_neither_counts_as_changed() {
     }
 }
 
+/// A daemon that takes registrations by twos, so that restoring three takes two frames.
+fn by_twos(epoch: u64) -> Welcome {
+    Welcome { max_batch: 2, ..welcome(epoch) }
+}
+
+async fn answer(peer: &mut Peer, known_versions: &[u64], answers: Vec<Registered>) {
+    let (tag, items) = peer.register().await;
+    let asked: Vec<u64> = items.iter().map(|item| item.known_version).collect();
+    assert_eq!(asked, known_versions);
+    peer.send(&Message::Registered(answers), tag).await;
+}
+
+async fn expect_upcall(upcalls: &mut Upcalls, expected_interest: u64, expected_version: u64) {
+    match soon(upcalls.next()).await {
+        Some(Notice::Upcall { interest, version, .. }) => {
+            assert_eq!((interest, version), (expected_interest, expected_version));
+        }
+        other => panic!("not an upcall: {other:?}"),
+    }
+}
+
+async fn expect_resync(upcalls: &mut Upcalls, expected: ResyncReason) {
+    match soon(upcalls.next()).await {
+        Some(Notice::Resync { reason, .. }) => assert_eq!(reason, expected),
+        other => panic!("not Resync: {other:?}"),
+    }
+}
+
 #[tokio::test]
-async fn a_new_epoch_makes_everything_stale_at_once() {
+async fn after_a_new_epoch_all_is_stale_once_every_interest_is_live() {
     let daemon = Daemon::unix();
     let (_client, mut upcalls, peer, interests) = watching(&daemon, options()).await;
     drop(peer);
     expect_disconnected(&mut upcalls).await;
-    let mut peer = daemon.accept_and_welcome(welcome(2)).await;
-    let items = peer.grant(900, 3).await;
-    assert!(items.iter().all(|item| item.known_version == 0), "versions of another epoch mean nothing");
-    let resync = soon(upcalls.next()).await;
-    assert!(matches!(resync, Some(Notice::Resync { reason: ResyncReason::Epoch, .. })), "{resync:?}");
+    let mut peer = daemon.accept_and_welcome(by_twos(2)).await;
+    let known = [made(900, 3, Known::None), made(901, 3, Known::None)];
+    answer(&mut peer, &[0, 0], known.to_vec()).await;
+    let (tag, items) = peer.register().await;
+    assert_eq!(items.iter().map(|item| (item.cookie, item.known_version)).collect::<Vec<_>>(), [(72, 0)]);
+    // Cookie 72 is not live yet: whoever read it again now would not hear of what changes next.
+    peer.send(&Message::Upcall(vec![data(901, 4)]), 0).await;
+    expect_upcall(&mut upcalls, interests[1], 4).await;
+    let early = tokio::time::timeout(Duration::from_millis(50), upcalls.next()).await;
+    assert!(early.is_err(), "not every interest is live: {early:?}");
+    peer.send(&Message::Registered(vec![made(902, 3, Known::None)]), tag).await;
+    expect_resync(&mut upcalls, ResyncReason::Epoch).await;
     assert_eq!(soon(upcalls.next()).await, Some(Notice::Reconnected));
-    peer.send(&Message::Upcall(vec![data(902, 4)]), 0).await;
-    match soon(upcalls.next()).await {
-        Some(Notice::Upcall { cookie: 72, interest, version: 4, .. }) => assert_eq!(interest, interests[2]),
-        other => panic!("{other:?}"),
-    }
+    peer.send(&Message::Upcall(vec![data(902, 5)]), 0).await;
+    expect_upcall(&mut upcalls, interests[2], 5).await;
+
+    // It has been told: in the same epoch each inode is told again.
     drop(peer);
+    expect_disconnected(&mut upcalls).await;
     let mut peer = daemon.accept_and_welcome(welcome(2)).await;
-    let known: Vec<u64> = peer.register().await.1.iter().map(|item| item.known_version).collect();
-    assert_eq!(known, [3, 3, 4]);
+    let answers =
+        vec![made(1, 3, Known::Unchanged), made(2, 6, Known::Changed), made(3, 5, Known::Unchanged)];
+    answer(&mut peer, &[3, 4, 5], answers).await;
+    assert!(matches!(soon(upcalls.next()).await, Some(Notice::Changed { cookie: 71, version: 6, .. })));
+    assert_eq!(soon(upcalls.next()).await, Some(Notice::Reconnected));
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_while_all_is_stale_leaves_it_stale() {
+    let daemon = Daemon::unix();
+    let (_client, mut upcalls, peer, interests) = watching(&daemon, options()).await;
+    drop(peer);
+    expect_disconnected(&mut upcalls).await;
+    let mut peer = daemon.accept_and_welcome(by_twos(2)).await;
+    answer(&mut peer, &[0, 0], vec![made(900, 3, Known::None), made(901, 3, Known::None)]).await;
+    peer.register().await;
+    drop(peer);
+    expect_disconnected(&mut upcalls).await;
+
+    // The same epoch, but the program has not heard of it yet.
+    let mut peer = daemon.accept_and_welcome(by_twos(2)).await;
+    answer(&mut peer, &[3, 3], vec![made(1, 3, Known::Unchanged), made(2, 7, Known::Changed)]).await;
+    answer(&mut peer, &[0], vec![Registered::refused(Code::NotFound)]).await;
+    match soon(upcalls.next()).await {
+        Some(Notice::Lost { interest, .. }) => assert_eq!(interest, interests[2]),
+        other => panic!("not Lost: {other:?}"),
+    }
+    expect_resync(&mut upcalls, ResyncReason::Epoch).await;
+    assert_eq!(soon(upcalls.next()).await, Some(Notice::Reconnected));
+}
+
+#[tokio::test]
+async fn a_resync_while_restoring_waits_for_every_interest() {
+    let daemon = Daemon::unix();
+    let (_client, mut upcalls, peer, interests) = watching(&daemon, options()).await;
+    drop(peer);
+    expect_disconnected(&mut upcalls).await;
+    let mut peer = daemon.accept_and_welcome(by_twos(1)).await;
+    answer(&mut peer, &[10, 10], vec![made(900, 10, Known::Unchanged), made(901, 10, Known::Unchanged)])
+        .await;
+    let (tag, _) = peer.register().await;
+    let resync = |reason| Message::Resync { reason, text: String::new() };
+    peer.send(&resync(ResyncReason::Overrun), 0).await;
+    peer.send(&Message::Upcall(vec![data(900, 11)]), 0).await;
+    expect_upcall(&mut upcalls, interests[0], 11).await;
+    peer.send(&Message::Registered(vec![made(902, 10, Known::Unchanged)]), tag).await;
+    expect_resync(&mut upcalls, ResyncReason::Overrun).await;
+    assert_eq!(soon(upcalls.next()).await, Some(Notice::Reconnected));
+    // Now every interest is live.
+    peer.send(&resync(ResyncReason::SourceLost), 0).await;
+    expect_resync(&mut upcalls, ResyncReason::SourceLost).await;
+}
+
+#[tokio::test]
+async fn a_change_of_epoch_while_restoring_outweighs_other_reasons() {
+    let daemon = Daemon::unix();
+    let (_client, mut upcalls, peer, _) = watching(&daemon, options()).await;
+    drop(peer);
+    expect_disconnected(&mut upcalls).await;
+    let mut peer = daemon.accept_and_welcome(by_twos(1)).await;
+    peer.register().await;
+    peer.send(&Message::Resync { reason: ResyncReason::Shutdown, text: String::new() }, 0).await;
+    drop(peer);
+    expect_disconnected(&mut upcalls).await;
+    let mut peer = daemon.accept_and_welcome(welcome(2)).await;
+    let answers = (1..4).map(|number| made(number, 3, Known::None)).collect();
+    answer(&mut peer, &[0, 0, 0], answers).await;
+    expect_resync(&mut upcalls, ResyncReason::Epoch).await;
+    assert_eq!(soon(upcalls.next()).await, Some(Notice::Reconnected));
+}
+
+#[tokio::test]
+async fn times_without_end_are_no_trouble() {
+    let daemon = Daemon::unix();
+    let patient = Options {
+        connect_timeout: Duration::MAX,
+        request_timeout: Duration::MAX,
+        ping_interval: Some(Duration::MAX),
+        backoff_max: Duration::MAX,
+        ..options()
+    };
+    let (_client, mut upcalls, peer, _) = watching(&daemon, patient).await;
+    drop(peer);
+    expect_disconnected(&mut upcalls).await;
+    daemon.accept_and_welcome(welcome(2)).await.grant(1, 1).await;
+    expect_resync(&mut upcalls, ResyncReason::Epoch).await;
 }
 
 #[tokio::test]
@@ -194,4 +313,26 @@ async fn a_silent_daemon_is_asked_and_left() {
     peer.send(&Message::Pong(payload), tag).await;
     assert!(matches!(peer.receive().await.1, Message::Ping(_)));
     expect_disconnected(&mut upcalls).await;
+}
+
+#[tokio::test]
+async fn a_daemon_at_work_is_not_asked() {
+    let daemon = Daemon::unix();
+    let anxious = Options { ping_interval: Some(Duration::from_millis(20)), ..options() };
+    let (client, _upcalls, mut peer) = daemon.connect(anxious, welcome(1)).await;
+    let work = async {
+        let tag = loop {
+            match peer.receive().await {
+                (tag, Message::Sync) => break tag,
+                (tag, Message::Ping(payload)) => peer.send(&Message::Pong(payload), tag).await,
+                other => panic!("{other:?}"),
+            }
+        };
+        // Ten times as long as it would be left in peace otherwise.
+        let asked = tokio::time::timeout(Duration::from_millis(200), peer.receive()).await;
+        assert!(asked.is_err(), "it owes an answer already: {asked:?}");
+        peer.send(&Message::Synced, tag).await;
+    };
+    let (synced, ()) = tokio::join!(soon(client.sync()), work);
+    synced.expect("answered");
 }
