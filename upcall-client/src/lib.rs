@@ -30,6 +30,11 @@
 //! [`Error::NotReading`]. The daemon merges what piles up; nothing is lost but detail.
 #![forbid(unsafe_code)]
 
+/// The README's example compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+mod readme {}
+
 mod address;
 mod client;
 mod engine;
