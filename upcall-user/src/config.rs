@@ -171,6 +171,24 @@ mod tests {
         assert!(error.contains("`slotz`") && error.contains("`slots`"), "{error}");
     }
 
+    /// The README's block names every key with its default; `tcp`, which has none, in a comment.
+    #[test]
+    fn the_readme_shows_the_defaults() {
+        let readme = include_str!("../../README.md");
+        let (_, block) = readme.split_once("```toml\n").expect("a block of TOML");
+        let (block, _) = block.split_once("```").expect("its end");
+        assert_eq!(Config::parse(block), Ok(Config::default()));
+        let named = |key: &&str| {
+            let assigned = format!("{key} =");
+            block.lines().any(|line| line.trim_start_matches("# ").starts_with(&assigned))
+        };
+        let unnamed: Vec<_> = KEYS.iter().filter(|key| !named(key)).collect();
+        assert!(unnamed.is_empty(), "README.md does not name {unnamed:?}");
+        // What the comment shows is accepted too.
+        let config = Config::parse(&block.replace("# tcp =", "tcp =")).expect("with TCP");
+        assert!(config.tcp.is_some());
+    }
+
     #[test]
     fn every_key_is_accepted_and_known() {
         let text = r#"
