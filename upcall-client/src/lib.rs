@@ -49,7 +49,7 @@ mod watch;
 pub use upcall_common::change;
 pub use upcall_common::wire::{Attrs, Code, ResyncReason};
 
-pub use self::address::{Address, AddressError};
+pub use self::address::{Address, AddressError, DEFAULT_SOCKET};
 pub use self::client::Client;
 pub use self::error::{Error, ItemError};
 pub use self::events::Events;

@@ -8,11 +8,9 @@ use std::{
 };
 
 use serde::Deserialize;
+use upcall_client::DEFAULT_SOCKET;
 
 use crate::source::SourceChoice;
-
-/// Where the daemon listens unless told otherwise.
-pub const DEFAULT_SOCKET: &str = "/run/upcall/upcall.sock";
 
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
