@@ -57,11 +57,8 @@ pub(crate) fn pwritev2(file: &File, bytes: &[u8], offset: i64) -> io::Result<()>
 /// Appends the first bytes of one file to the other.
 pub(crate) fn copy_file_range(from: &File, to: &File, length: usize) -> io::Result<()> {
     let mut at = i64::try_from(to.metadata()?.len()).map_err(io::Error::other)?;
-    // SAFETY: the first offset is null, the second one is live and the kernel's to write.
-    let copied = unsafe {
-        libc::copy_file_range(from.as_raw_fd(), ptr::null_mut(), to.as_raw_fd(), &raw mut at, length, 0)
-    };
-    checked(if copied < 0 { -1 } else { 0 })
+    nix::fcntl::copy_file_range(from, None, to, Some(&mut at), length)?;
+    Ok(())
 }
 
 /// Makes one file share the other's blocks.

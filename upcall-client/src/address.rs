@@ -6,7 +6,10 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-/// `unix:PATH` or `tcp:HOST:PORT`. Default: `unix:/run/upcall/upcall.sock`.
+/// The Unix socket where the daemon listens unless told otherwise.
+pub const DEFAULT_SOCKET: &str = "/run/upcall/upcall.sock";
+
+/// `unix:PATH` or `tcp:HOST:PORT`. Default: [`DEFAULT_SOCKET`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Address {
     Unix(PathBuf),
@@ -20,7 +23,7 @@ pub struct AddressError(String);
 
 impl Default for Address {
     fn default() -> Self {
-        Self::Unix(PathBuf::from("/run/upcall/upcall.sock"))
+        Self::Unix(PathBuf::from(DEFAULT_SOCKET))
     }
 }
 

@@ -37,6 +37,11 @@
 //! [`Error::NotReading`]. The daemon merges what piles up; nothing is lost but detail.
 #![forbid(unsafe_code)]
 
+/// The README's example compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+mod readme {}
+
 mod address;
 mod client;
 mod engine;
@@ -51,7 +56,7 @@ mod watch;
 pub use upcall_common::change;
 pub use upcall_common::wire::{Attrs, Code, ResyncReason};
 
-pub use self::address::{Address, AddressError};
+pub use self::address::{Address, AddressError, DEFAULT_SOCKET};
 pub use self::client::Client;
 pub use self::error::{Error, ItemError};
 pub use self::events::Events;

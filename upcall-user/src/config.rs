@@ -8,11 +8,9 @@ use std::{
 };
 
 use serde::Deserialize;
+use upcall_client::DEFAULT_SOCKET;
 
 use crate::source::SourceChoice;
-
-/// Where the daemon listens unless told otherwise.
-pub const DEFAULT_SOCKET: &str = "/run/upcall/upcall.sock";
 
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -169,6 +167,24 @@ mod tests {
     fn an_unknown_key_is_refused_with_the_nearest() {
         let error = Config::parse("slotz = 5").expect_err("unknown");
         assert!(error.contains("`slotz`") && error.contains("`slots`"), "{error}");
+    }
+
+    /// The README's block names every key with its default; `tcp`, which has none, in a comment.
+    #[test]
+    fn the_readme_shows_the_defaults() {
+        let readme = include_str!("../../README.md");
+        let (_, block) = readme.split_once("```toml\n").expect("a block of TOML");
+        let (block, _) = block.split_once("```").expect("its end");
+        assert_eq!(Config::parse(block), Ok(Config::default()));
+        let named = |key: &&str| {
+            let assigned = format!("{key} =");
+            block.lines().any(|line| line.trim_start_matches("# ").starts_with(&assigned))
+        };
+        let unnamed: Vec<_> = KEYS.iter().filter(|key| !named(key)).collect();
+        assert!(unnamed.is_empty(), "README.md does not name {unnamed:?}");
+        // What the comment shows is accepted too.
+        let config = Config::parse(&block.replace("# tcp =", "tcp =")).expect("with TCP");
+        assert!(config.tcp.is_some());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! System packages: installed when we are root on Debian, else named.
 
 use std::{
-    env,
+    env, fs,
     path::{Path, PathBuf},
     process::Command,
     sync::Once,
@@ -46,6 +46,24 @@ pub(crate) fn is_debian() -> bool {
     find("apt-get").is_some() && find("dpkg-query").is_some()
 }
 
+/// The name and release of this system, such as `debian 12`, as os-release(5) has them.
+pub(crate) fn system() -> String {
+    let text =
+        ["/etc/os-release", "/usr/lib/os-release"].iter().find_map(|path| fs::read_to_string(path).ok());
+    release(&text.unwrap_or_default())
+}
+
+fn release(text: &str) -> String {
+    let value = |key: &str| {
+        let mut lines = text.lines().filter_map(|line| line.trim().split_once('='));
+        lines.find(|(name, _)| *name == key).map(|(_, value)| value.trim_matches(['"', '\'']))
+    };
+    match (value("ID"), value("VERSION_ID")) {
+        (Some(id), Some(version)) => format!("{id} {version}"),
+        (id, _) => id.unwrap_or("unknown").to_owned(),
+    }
+}
+
 /// A program by its name, also where only root's PATH looks.
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
@@ -87,4 +105,16 @@ fn apt_get() -> Command {
     // Its progress is no result of ours.
     command.env("DEBIAN_FRONTEND", "noninteractive").stdout(std::io::stderr());
     command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_system_is_known_by_its_name_and_release() {
+        assert_eq!(release("NAME=\"Debian GNU/Linux\"\nVERSION_ID=\"12\"\nID=debian\n"), "debian 12");
+        assert_eq!(release("ID='arch'\n"), "arch");
+        assert_eq!(release(""), "unknown");
+    }
 }

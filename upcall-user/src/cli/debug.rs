@@ -3,8 +3,9 @@
 use std::io::Write;
 
 use anyhow::{Context, Result};
-use clap::Args;
+use clap::{Args, builder::PossibleValuesParser};
 use serde_json::Value;
+use upcall_common::abi::Op;
 
 use super::ConnectArgs;
 use crate::events::EventFilter;
@@ -23,7 +24,7 @@ pub(super) struct DebugArgs {
     #[arg(long, value_name = "PREFIX")]
     path: Option<String>,
     /// Changes by this operation, such as write or chmod
-    #[arg(long)]
+    #[arg(long, value_parser = PossibleValuesParser::new(Op::ALL.iter().map(|op| op.name())))]
     op: Option<String>,
     /// One JSON object a line
     #[arg(long)]
@@ -76,4 +77,20 @@ fn line(event: &Value) -> String {
         text("interested"),
         text("told"),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::super::Cli;
+
+    #[test]
+    fn a_misspelt_operation_is_refused_with_the_known_ones() {
+        assert!(Cli::try_parse_from(["upcall", "debug", "--op", "io_uring"]).is_ok());
+        let error = Cli::try_parse_from(["upcall", "debug", "--op", "wriet"]).expect_err("misspelt");
+        let text = error.to_string();
+        assert!(text.contains("wriet") && text.contains("write") && text.contains("chmod"), "{text}");
+        assert_eq!(error.exit_code(), 2);
+    }
 }

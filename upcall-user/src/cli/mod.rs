@@ -11,11 +11,7 @@ use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 use upcall_client::{Address, Client, Options, Upcalls};
 
-use crate::{
-    config::{Config, DEFAULT_SOCKET},
-    daemon,
-    source::SourceChoice,
-};
+use crate::{config::Config, daemon, source::SourceChoice};
 
 /// Tells clients of changes to files on this host.
 #[derive(Debug, Parser)]
@@ -78,12 +74,8 @@ impl DaemonArgs {
 #[derive(Debug, Args)]
 struct ConnectArgs {
     /// Daemon's address: unix:PATH or tcp:HOST:PORT
-    #[arg(long, value_name = "ADDR", default_value = default_address())]
+    #[arg(long, value_name = "ADDR", default_value_t)]
     connect: Address,
-}
-
-const fn default_address() -> &'static str {
-    "unix:/run/upcall/upcall.sock"
 }
 
 impl ConnectArgs {
@@ -94,7 +86,6 @@ impl ConnectArgs {
 }
 
 pub fn run(cli: Cli) -> Result<ExitCode> {
-    debug_assert!(default_address().ends_with(DEFAULT_SOCKET));
     match cli.command {
         Command::Daemon(args) => daemon::run(&args.resolve()?).map(|()| ExitCode::SUCCESS),
         Command::Doctor(args) => doctor::run(&args),

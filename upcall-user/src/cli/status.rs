@@ -1,5 +1,7 @@
 //! `upcall status`: the daemon's state.
 
+use std::io::Write;
+
 use anyhow::{Context, Result};
 use clap::Args;
 use serde_json::Value;
@@ -18,40 +20,49 @@ pub(super) struct StatusArgs {
 pub(super) async fn run(args: StatusArgs) -> Result<()> {
     let (client, _upcalls) = args.connect.client("upcall status", false).await?;
     let text = client.status().await?;
+    let mut out = std::io::stdout().lock();
     if args.json {
-        println!("{text}");
+        writeln!(out, "{text}")?;
         return Ok(());
     }
     let status: Value = serde_json::from_str(&text).context("the daemon's status is not JSON")?;
     let hub = &status["hub"];
     let (kernel, account) = (&hub["kernel"], &hub["account"]);
-    println!(
+    writeln!(
+        out,
         "source     {} ({} hooks, {} not at work)",
         plain(&status["source"]),
         len(&status["hooks"]),
         len(&status["lost"])
-    );
+    )?;
     for lost in status["lost"].as_array().into_iter().flatten() {
-        println!("           without {}: {}", plain(&lost["hook"]), plain(&lost["why"]));
+        writeln!(out, "           without {}: {}", plain(&lost["hook"]), plain(&lost["why"]))?;
     }
-    println!("uptime     {} s", hub["uptime_seconds"]);
+    writeln!(out, "uptime     {} s", hub["uptime_seconds"])?;
     for export in status["exports"].as_array().into_iter().flatten() {
-        println!("export     {}", plain(export));
+        writeln!(out, "export     {}", plain(export))?;
     }
-    println!("slots      {} of {} used, {} unsettled", hub["slots_used"], hub["slots"], hub["unsettled"]);
-    println!(
+    writeln!(
+        out,
+        "slots      {} of {} used, {} unsettled",
+        hub["slots_used"], hub["slots"], hub["unsettled"]
+    )?;
+    writeln!(
+        out,
         "marked     {} in the kernel ({} found the slot dirty), {} by the trailing edge",
         kernel["marked"], kernel["coalesced"], hub["retold"]
-    );
-    println!(
-        "upcalls    {} delivered, {} marks coalesced, {} suppressed",
-        account["delivered"], account["coalesced"], account["suppressed"]
-    );
-    println!("scans      {} (ring full {} times)", hub["scans"], kernel["ring_full"]);
-    println!("events     {} written, {} lost", kernel["events"], kernel["events_lost"]);
+    )?;
+    writeln!(
+        out,
+        "upcalls    {} delivered, {} repeated; {} marks coalesced, {} suppressed",
+        account["delivered"], account["repeated"], account["coalesced"], account["suppressed"]
+    )?;
+    writeln!(out, "scans      {} (ring full {} times)", hub["scans"], kernel["ring_full"])?;
+    writeln!(out, "events     {} written, {} lost", kernel["events"], kernel["events_lost"])?;
     for client in hub["clients"].as_array().into_iter().flatten() {
-        println!(
-            "client     {} {} uid {} pid {}: {} interests, {} pending; marked {} = delivered {} + coalesced {} + suppressed {}",
+        writeln!(
+            out,
+            "client     {} {} uid {} pid {}: {} interests, {} pending; marked {} = delivered {} + coalesced {} + suppressed {}; repeated {}",
             plain(&client["address"]),
             plain(&client["name"]),
             client["uid"],
@@ -62,7 +73,8 @@ pub(super) async fn run(args: StatusArgs) -> Result<()> {
             client["delivered"],
             client["coalesced"],
             client["suppressed"],
-        );
+            client["repeated"],
+        )?;
     }
     Ok(())
 }

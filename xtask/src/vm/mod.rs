@@ -10,9 +10,9 @@ mod programs;
 mod qemu;
 mod verdict;
 
-use std::{fs, path::PathBuf, process::ExitCode, time::Duration};
+use std::{env, fs, path::PathBuf, process::ExitCode, time::Duration};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::{packages, paths, stage::Stage, summary::Summary};
 pub(crate) use kernel::Kernel;
@@ -39,7 +39,22 @@ pub(crate) struct Args {
 /// Emulation is slow; twice what the tests have ever taken.
 pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 
+/// Why this machine cannot run them, if it cannot: the kernels and how they are found are Debian 12's, and
+/// the programs inside are built for the machine here.
+pub(crate) fn unavailable() -> Option<String> {
+    unavailable_on(&packages::system(), env::consts::ARCH)
+}
+
+fn unavailable_on(system: &str, arch: &str) -> Option<String> {
+    (system != "debian 12" || arch != "x86_64").then(|| {
+        format!("they need Debian 12 on x86-64, in a container if need be; this is {system} on {arch}")
+    })
+}
+
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    if let Some(why) = unavailable() {
+        bail!("no kernels under QEMU: {why}");
+    }
     let programs = match &args.program {
         Some(program) => Programs::with(program)?,
         None => Programs::build()?,
@@ -82,4 +97,18 @@ pub(crate) fn run_kernel(
         log: &dir.join("console.log"),
     }
     .run(timeout)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_debian_12_on_x86_64_will_do() {
+        assert_eq!(unavailable_on("debian 12", "x86_64"), None);
+        for (system, arch) in [("debian 13", "x86_64"), ("fedora 42", "x86_64"), ("debian 12", "aarch64")] {
+            let why = unavailable_on(system, arch).unwrap_or_default();
+            assert!(why.contains(system) && why.contains(arch), "{why}");
+        }
+    }
 }
