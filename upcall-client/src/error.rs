@@ -12,7 +12,7 @@ use crate::Address;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Error {
-    #[error("cannot connect to {address}: {source}; is the daemon running?")]
+    #[error("cannot connect to {address}; is the daemon running?")]
     Connect { address: Address, source: io::Error },
     #[error("the daemon refused: {message} ({code}: {})", code.meaning())]
     Refused { code: Code, message: String },
