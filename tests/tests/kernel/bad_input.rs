@@ -192,7 +192,8 @@ fn missing(daemon: &Daemon, scene: &Scene) -> Result<()> {
     let good = scene.file("good")?;
     let mut raw = Raw::welcomed(&daemon.tcp(), "missing")?;
     refused(&mut raw, path(&scene.path().join("no such directory")), &good, Code::NotFound)?;
-    refused(&mut raw, path(&scene.path().join("no such directory/file")), &good, Code::NotFound)
+    refused(&mut raw, path(&scene.path().join("no such directory/file")), &good, Code::NotFound)?;
+    refused(&mut raw, path(Path::new("relative")), &good, Code::BadName)
 }
 
 fn no_operator(daemon: &Daemon, _: &Scene) -> Result<()> {

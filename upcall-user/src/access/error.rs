@@ -14,6 +14,9 @@ pub enum AccessError {
     StaleHandle(String),
     #[error("{0}")]
     BadTarget(String),
+    /// No file can have this path.
+    #[error("{0}")]
+    BadName(String),
     #[error("{0}")]
     Unsupported(String),
     #[error("cannot {tried}")]

@@ -24,7 +24,7 @@ pub(super) fn by_path(walker: &mut Walker<'_>, inode: BorrowedFd<'_>) -> Result<
         let Some(path) = claimed_path(inode) else { break };
         match walker.open_real(&path) {
             Ok(found) if same_inode(found.fd.as_fd(), inode)? => return Ok(Place::Export(found.export)),
-            Ok(_) | Err(AccessError::NotFound(_) | AccessError::BadTarget(_)) => {}
+            Ok(_) | Err(AccessError::NotFound(_) | AccessError::BadTarget(_) | AccessError::BadName(_)) => {}
             Err(AccessError::NotExported(_)) => break,
             Err(error) => return Err(error),
         }

@@ -147,7 +147,7 @@ fn check_text(path: &Path) -> Result<(), AccessError> {
     } else {
         return Ok(());
     };
-    Err(AccessError::BadTarget(format!("the path cannot be used: {problem}")))
+    Err(AccessError::BadName(format!("the path cannot be used: {problem}")))
 }
 
 fn refusal(errno: Errno, path: &Path) -> AccessError {
@@ -161,7 +161,7 @@ fn refusal(errno: Errno, path: &Path) -> AccessError {
             "{shown} leads through a directory that may not be searched by this user"
         )),
         Errno::ELOOP => too_many_links(path),
-        Errno::ENAMETOOLONG => AccessError::BadTarget(format!("{shown} has too long a name in it")),
+        Errno::ENAMETOOLONG => AccessError::BadName(format!("{shown} has too long a name in it")),
         other => AccessError::Internal { tried: format!("open {shown}"), source: other.into() },
     }
 }

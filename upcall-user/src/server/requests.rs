@@ -200,6 +200,7 @@ fn refusal(error: &AccessError) -> Code {
         AccessError::NotFound(_) => Code::NotFound,
         AccessError::StaleHandle(_) => Code::StaleHandle,
         AccessError::BadTarget(_) => Code::BadTarget,
+        AccessError::BadName(_) => Code::BadName,
         AccessError::Unsupported(_) => Code::Unsupported,
         AccessError::Internal { .. } => {
             tracing::error!(%error, "cannot find a file to watch");

@@ -119,15 +119,15 @@ fn a_file_export_is_that_file_alone() {
 }
 
 #[test]
-fn paths_that_are_none_are_bad_targets() {
+fn paths_that_are_none_are_bad_names() {
     let tree = Tree::new();
     let root = tree.dir("root", 0o755);
     let exports = export(&[&root]);
     let long = "x/".repeat(2048);
     for path in ["", "relative", &format!("{}/a\0b", root.display()), &format!("{}/{long}", root.display())] {
-        assert_eq!(outcome(by_path(&exports, &operator(), path)), "bad target", "{path:?}");
+        assert_eq!(outcome(by_path(&exports, &operator(), path)), "bad name", "{path:?}");
     }
-    assert_eq!(outcome(by_path(&exports, &operator(), root.join("x".repeat(256)))), "bad target");
+    assert_eq!(outcome(by_path(&exports, &operator(), root.join("x".repeat(256)))), "bad name");
     tree.file("root/file", 0o644);
     assert_eq!(outcome(by_path(&exports, &operator(), root.join("file/below"))), "not found");
 }

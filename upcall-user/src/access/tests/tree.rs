@@ -126,6 +126,7 @@ pub(in crate::access) fn outcome(result: Result<Resolved, AccessError>) -> &'sta
                 AccessError::NotFound(_) => "not found",
                 AccessError::StaleHandle(_) => "stale handle",
                 AccessError::BadTarget(_) => "bad target",
+                AccessError::BadName(_) => "bad name",
                 AccessError::Unsupported(_) => "unsupported",
                 AccessError::Internal { tried, source } => panic!("{tried}: {source}"),
             }
