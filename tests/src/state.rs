@@ -21,6 +21,8 @@ pub struct State {
     attribute: Option<Vec<u8>>,
     contents: Vec<u8>,
     entries: Vec<String>,
+    /// The inode that the path leads to.
+    named: Option<u64>,
 }
 
 /// Something that stays open, so that it can be read under any name and under none.
@@ -61,6 +63,7 @@ impl<'a> Reader<'a> {
             attribute,
             contents,
             entries,
+            named: fs::symlink_metadata(self.path).map(|there| there.ino()).ok(),
         })
     }
 }
