@@ -47,7 +47,9 @@ fn many_writes(filesystem: &Filesystem) -> Result<Completion> {
         let upcalls = u64::try_from(listener.heard.len())?;
         let status = daemon.status()?;
         let exact = status["source"] == "fexit";
-        let most = if exact { writes - 1 } else { writes / 4 };
+        // Where each write is stamped (btrfs), as many as the reader is fast: a small part, but a share of the
+        // processor that differs from machine to machine.
+        let most = if exact { writes - 1 } else { writes / 2 };
         ensure!((1..=most).contains(&upcalls), "{writes} writes made {upcalls} upcalls");
         println!("{}: {writes} writes, {upcalls} upcalls", filesystem.name);
         adds_up(&status)?;
