@@ -96,7 +96,12 @@ fn file(dir: &Path) -> PathBuf {
 }
 
 fn direct(dir: &Path) -> io::Result<File> {
-    File::options().write(true).custom_flags(libc::O_DIRECT).open(file(dir))
+    let opened = File::options().write(true).custom_flags(libc::O_DIRECT).open(file(dir));
+    // How open(2) says that a filesystem has no direct I/O: tmpfs before Linux 6.6.
+    opened.map_err(|error| match error.raw_os_error() {
+        Some(libc::EINVAL) => io::Error::from_raw_os_error(libc::EOPNOTSUPP),
+        _ => error,
+    })
 }
 
 fn open(dir: &Path) -> io::Result<File> {
