@@ -139,7 +139,7 @@ impl Config {
             let ok = bytes.is_power_of_two() && (4096..=1 << 30).contains(&bytes);
             check(key, bytes.into(), ok, "a power of two from 4096 to 1073741824")?;
         }
-        check("clients", self.clients as u64, self.clients > 0, "at least 1")?;
+        check("clients", self.clients as u64, (1..=1 << 20).contains(&self.clients), "from 1 to 1048576")?;
         check(
             "interests_per_client",
             self.interests_per_client as u64,
@@ -223,6 +223,7 @@ mod tests {
             Config { slots: 0, ..Config::default() },
             Config { dirty_ring_bytes: 5000, ..Config::default() },
             Config { clients: 0, ..Config::default() },
+            Config { clients: 1 << 21, ..Config::default() },
         ] {
             assert!(matches!(
                 Config { exports: exports.clone(), ..broken }.validate(),

@@ -129,7 +129,7 @@ async fn serve(config: &Config, exports: Exports, tcp_principal: Principal, load
 const SPARE: usize = 64;
 
 fn most_connections(config: &Config) -> usize {
-    config.clients.saturating_add(SPARE)
+    config.clients + SPARE
 }
 
 fn in_initial_pid_namespace() -> bool {
