@@ -11,6 +11,7 @@ mod operator;
 mod originator;
 mod overflow;
 mod race;
+mod tick;
 mod trials;
 
 use std::process::ExitCode;
@@ -74,5 +75,6 @@ fn trials(filesystems: &Filesystems) -> Trials<'_> {
     lifetime::add(&mut trials);
     barrier::add(&mut trials);
     race::add(&mut trials);
+    tick::add(&mut trials);
     trials
 }

@@ -364,6 +364,7 @@ impl State {
         // From here on every change marks the slot. What the inode is like now belongs to the version now.
         let view = self.slots.get(slot).ok_or(RegisterError::Kernel)?;
         let version = view.version();
+        let clock = self.kernel.coarse_realtime();
         let probe = self.identify(fd)?;
         let view = self.slots.get(slot).ok_or(RegisterError::Kernel)?;
         let settled = probe.busy == 0 && view.version() == version && !view.is_dirty();
@@ -373,9 +374,7 @@ impl State {
                 // With such a source no BPF program stores attributes.
                 view.set_attrs(version, &probe.attrs);
             }
-            let attrs = &probe.attrs;
-            // Within the tick of the last change, a further one is not marked.
-            resting &= (attrs.ctime_sec, attrs.ctime_nsec) < self.kernel.coarse_realtime();
+            resting &= !settle::may_stay_silent(&probe.attrs, clock);
             if !resting {
                 let changes = DATA | SIZE | TIMES;
                 self.trail.note(slot, changes, Originator::Unknown, self.kernel.coarse_now());

@@ -23,6 +23,7 @@ use super::{
 #[derive(Default)]
 pub(super) struct World {
     pub(super) now: u64,
+    pub(super) realtime: (i64, u32),
     pub(super) early: bool,
     pub(super) inodes: HashMap<i32, Probe>,
     watched: HashMap<Key, u32>,
@@ -50,7 +51,7 @@ impl Model {
     pub(super) fn new(slots: usize, early: bool) -> (Self, Slots) {
         let memory: Vec<Words> = (0..slots).map(|_| std::array::from_fn(|_| AtomicU64::new(0))).collect();
         let memory = Arc::new(memory);
-        let world = Arc::new(Mutex::new(World { now: 1000, early, ..World::default() }));
+        let world = Arc::new(Mutex::new(World { now: 1000, realtime: (1, 0), early, ..World::default() }));
         (Self { world, memory: Arc::clone(&memory) }, Slots::new(Box::new(Memory(memory))))
     }
 
@@ -114,7 +115,7 @@ impl Kernel for Model {
     }
 
     fn coarse_realtime(&self) -> (i64, u32) {
-        (1, 0)
+        self.world.lock().expect("world").realtime
     }
 
     fn counts(&mut self) -> io::Result<KernelCounts> {

@@ -37,6 +37,7 @@ impl State {
         let (key, generation, linked, origin) =
             (watched.key, watched.generation, watched.linked, watched.origin.clone());
         let (before, old) = (view.version(), view.last_attrs());
+        let clock = self.kernel.coarse_realtime();
         let Some(probe) = self.peek(slot, key, generation) else {
             // Without an inode in memory nobody is writing it.
             self.tell_as(slot, unsettled.changes, unsettled.originator, wake);
@@ -50,7 +51,7 @@ impl State {
             watched.linked = probe.attrs.nlink > 0;
         }
         let version = self.tell_as(slot, changes, alone(unsettled.originator, &probe), wake);
-        if probe.busy != 0 {
+        if probe.busy != 0 || may_stay_silent(&probe.attrs, clock) {
             // Held shared, it may be a reader as well, whom each upcall might bring back.
             let most = if probe.busy == BUSY_SHARED { READING_GAP } else { WRITING_GAP };
             self.trail.again(slot, unsettled, now, most);
@@ -92,6 +93,15 @@ impl State {
     }
 }
 
+/// Whether a further change may get the very stamp that the inode has, so that nothing is marked. Within the tick
+/// of its last change it does; and when somebody had looked at the attributes before that change, the kernel
+/// stamped it ahead of the coarse clock, which may take more than a tick to get there. `clock` must have been read
+/// before the inode was looked at.
+pub(super) fn may_stay_silent(attrs: &Attrs, clock: (i64, u32)) -> bool {
+    // A stamp further ahead is from before the clock was set back: no new one equals it.
+    (attrs.ctime_sec, attrs.ctime_nsec) >= clock && attrs.ctime_sec <= clock.0.saturating_add(1)
+}
+
 /// A process that marked the inode did so alone only if nobody else has it open for writing: within a tick,
 /// another one's writes are not marked.
 fn alone(originator: Originator, probe: &Probe) -> Originator {
@@ -114,6 +124,16 @@ fn difference(old: &Attrs, new: &Attrs) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn stamps_from_now_on_may_repeat_but_not_those_of_a_clock_set_back() {
+        let stamped = |ctime_sec, ctime_nsec| Attrs { ctime_sec, ctime_nsec, ..Attrs::default() };
+        let silent = |sec, nsec| may_stay_silent(&stamped(sec, nsec), (100, 500));
+        assert_eq!(
+            [silent(100, 499), silent(100, 500), silent(101, 0), silent(102, 0)],
+            [false, true, true, false]
+        );
+    }
 
     #[test]
     fn a_difference_names_what_differs() {

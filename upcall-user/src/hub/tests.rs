@@ -211,6 +211,29 @@ fn an_early_mark_is_told_again_when_the_change_is_visible() {
 }
 
 #[test]
+fn a_stamp_ahead_of_the_clock_keeps_a_slot_unsettled() {
+    let mut bench = Bench::new(4, true);
+    let file = bench.file(1);
+    let client = bench.client();
+    bench.watch(client, file, 10, ANY).expect("watch");
+    bench.model.edit(1, |probe| (probe.attrs.ctime_sec, probe.attrs.ctime_nsec) = (1, 7));
+    bench.model.mark(1, by_other(DATA));
+    bench.dispatch();
+    bench.pass(1);
+    bench.hub.tick();
+    assert_eq!(bench.told(client), [(10, DATA)]);
+    // A write now gets the same stamp and marks nothing.
+    bench.pass(1);
+    bench.hub.tick();
+    assert_eq!(bench.told(client), [(10, DATA)]);
+    bench.model.world.lock().expect("world").realtime = (1, 8);
+    bench.pass(8);
+    bench.hub.tick();
+    assert_eq!(bench.told(client), [(10, DATA)], "once more, for what was written until the clock got there");
+    assert_eq!(bench.hub.status().unsettled, 0);
+}
+
+#[test]
 fn a_deleted_inode_is_forgotten() {
     let mut bench = Bench::new(4, true);
     let file = bench.file(1);
