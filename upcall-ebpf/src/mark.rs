@@ -24,7 +24,7 @@ pub struct Change {
     pub amount: u64,
 }
 
-/// As an originator: the current task, whoever that is. Only right where the change is made in its context.
+/// As an originator: the current task, found out in the one place that serves every hook.
 const CURRENT: u32 = u32::MAX;
 /// As an originator: nobody knows.
 pub const UNKNOWN: u32 = 0;
@@ -36,18 +36,18 @@ pub fn change<const FINAL: bool>(inode: Ptr, dentry: u64, what: Change) {
         return;
     }
     let address = inode as u64;
-    target::<FINAL>(kernel::key(inode), address, None, dentry, CURRENT, what);
+    target::<FINAL>(kernel::key(inode), address, None, dentry, || CURRENT, what);
 }
 
 /// As [`change`] by the current task, for an inode noted earlier.
 #[inline(always)]
 pub fn noted(key: Key, inode: u64, generation: u32, dentry: u64, what: Change) {
-    target::<true>(key, inode, Some(generation), dentry, CURRENT, what);
+    target::<true>(key, inode, Some(generation), dentry, || CURRENT, what);
 }
 
-/// As [`change`], for an inode known by key and address, changed by the process `by` or [`UNKNOWN`].
+/// As [`change`], for an inode known by key and address, changed by the process that `by` finds or [`UNKNOWN`].
 #[inline(always)]
-pub fn by(key: Key, inode: u64, dentry: u64, by: u32, what: Change) {
+pub fn by(key: Key, inode: u64, dentry: u64, by: impl FnOnce() -> u32, what: Change) {
     target::<true>(key, inode, None, dentry, by, what);
 }
 
@@ -57,7 +57,7 @@ fn target<const FINAL: bool>(
     inode: u64,
     generation: Option<u32>,
     dentry: u64,
-    by: u32,
+    by: impl FnOnce() -> u32,
     what: Change,
 ) {
     // SAFETY: the value is copied at once; the daemon only ever inserts and removes whole entries.
@@ -67,7 +67,7 @@ fn target<const FINAL: bool>(
             Some(noted) => noted,
             None => kernel::generation(inode),
         };
-        mark::<FINAL>(index, inode, generation, what.changes, by);
+        mark::<FINAL>(index, inode, generation, what.changes, by());
     }
     event::tell(key, inode, dentry, what);
 }

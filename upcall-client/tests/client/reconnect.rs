@@ -17,6 +17,12 @@ async fn watching(daemon: &Daemon, options: Options) -> (Client, Upcalls, Peer, 
     (client, upcalls, peer, interests)
 }
 
+/// Breaks the connection, which the program hears.
+async fn cut(peer: Peer, upcalls: &mut Upcalls) -> String {
+    drop(peer);
+    expect_disconnected(upcalls).await
+}
+
 async fn expect_disconnected(upcalls: &mut Upcalls) -> String {
     match soon(upcalls.next()).await {
         Some(Notice::Disconnected { reason }) => reason,
@@ -28,8 +34,7 @@ async fn each_inode_is_told(daemon: Daemon) {
     let (_client, mut upcalls, mut peer, interests) = watching(&daemon, options()).await;
     peer.send(&Message::Upcall(vec![data(501, 15)]), 0).await;
     assert!(matches!(soon(upcalls.next()).await, Some(Notice::Upcall { cookie: 71, version: 15, .. })));
-    drop(peer);
-    expect_disconnected(&mut upcalls).await;
+    cut(peer, &mut upcalls).await;
 
     let mut peer = daemon.accept_and_welcome(welcome(1)).await;
     let (tag, items) = peer.register().await;
@@ -78,8 +83,7 @@ async fn each_inode_is_told_over_tcp() {
 async fn a_daemon_that_says_neither_counts_as_changed() {
     let daemon = Daemon::unix();
     let (_client, mut upcalls, peer, _) = watching(&daemon, options()).await;
-    drop(peer);
-    expect_disconnected(&mut upcalls).await;
+    cut(peer, &mut upcalls).await;
     daemon.accept_and_welcome(welcome(1)).await.grant(1, 10).await;
     for cookie in 70..73 {
         assert!(
@@ -120,8 +124,7 @@ async fn expect_resync(upcalls: &mut Upcalls, expected: ResyncReason) {
 async fn after_a_new_epoch_all_is_stale_once_every_interest_is_live() {
     let daemon = Daemon::unix();
     let (_client, mut upcalls, peer, interests) = watching(&daemon, options()).await;
-    drop(peer);
-    expect_disconnected(&mut upcalls).await;
+    cut(peer, &mut upcalls).await;
     let mut peer = daemon.accept_and_welcome(by_twos(2)).await;
     let known = [made(900, 3, Known::None), made(901, 3, Known::None)];
     answer(&mut peer, &[0, 0], known.to_vec()).await;
@@ -139,8 +142,7 @@ async fn after_a_new_epoch_all_is_stale_once_every_interest_is_live() {
     expect_upcall(&mut upcalls, interests[2], 5).await;
 
     // It has been told: in the same epoch each inode is told again.
-    drop(peer);
-    expect_disconnected(&mut upcalls).await;
+    cut(peer, &mut upcalls).await;
     let mut peer = daemon.accept_and_welcome(welcome(2)).await;
     let answers =
         vec![made(1, 3, Known::Unchanged), made(2, 6, Known::Changed), made(3, 5, Known::Unchanged)];
@@ -153,13 +155,11 @@ async fn after_a_new_epoch_all_is_stale_once_every_interest_is_live() {
 async fn a_connection_that_breaks_while_all_is_stale_leaves_it_stale() {
     let daemon = Daemon::unix();
     let (_client, mut upcalls, peer, interests) = watching(&daemon, options()).await;
-    drop(peer);
-    expect_disconnected(&mut upcalls).await;
+    cut(peer, &mut upcalls).await;
     let mut peer = daemon.accept_and_welcome(by_twos(2)).await;
     answer(&mut peer, &[0, 0], vec![made(900, 3, Known::None), made(901, 3, Known::None)]).await;
     peer.register().await;
-    drop(peer);
-    expect_disconnected(&mut upcalls).await;
+    cut(peer, &mut upcalls).await;
 
     // The same epoch, but the program has not heard of it yet.
     let mut peer = daemon.accept_and_welcome(by_twos(2)).await;
@@ -177,8 +177,7 @@ async fn a_connection_that_breaks_while_all_is_stale_leaves_it_stale() {
 async fn a_resync_while_restoring_waits_for_every_interest() {
     let daemon = Daemon::unix();
     let (_client, mut upcalls, peer, interests) = watching(&daemon, options()).await;
-    drop(peer);
-    expect_disconnected(&mut upcalls).await;
+    cut(peer, &mut upcalls).await;
     let mut peer = daemon.accept_and_welcome(by_twos(1)).await;
     answer(&mut peer, &[10, 10], vec![made(900, 10, Known::Unchanged), made(901, 10, Known::Unchanged)])
         .await;
@@ -199,13 +198,11 @@ async fn a_resync_while_restoring_waits_for_every_interest() {
 async fn a_change_of_epoch_while_restoring_outweighs_other_reasons() {
     let daemon = Daemon::unix();
     let (_client, mut upcalls, peer, _) = watching(&daemon, options()).await;
-    drop(peer);
-    expect_disconnected(&mut upcalls).await;
+    cut(peer, &mut upcalls).await;
     let mut peer = daemon.accept_and_welcome(by_twos(1)).await;
     peer.register().await;
     peer.send(&Message::Resync { reason: ResyncReason::Shutdown, text: String::new() }, 0).await;
-    drop(peer);
-    expect_disconnected(&mut upcalls).await;
+    cut(peer, &mut upcalls).await;
     let mut peer = daemon.accept_and_welcome(welcome(2)).await;
     let answers = (1..4).map(|number| made(number, 3, Known::None)).collect();
     answer(&mut peer, &[0, 0, 0], answers).await;
@@ -224,8 +221,7 @@ async fn times_without_end_are_no_trouble() {
         ..options()
     };
     let (_client, mut upcalls, peer, _) = watching(&daemon, patient).await;
-    drop(peer);
-    expect_disconnected(&mut upcalls).await;
+    cut(peer, &mut upcalls).await;
     daemon.accept_and_welcome(welcome(2)).await.grant(1, 1).await;
     expect_resync(&mut upcalls, ResyncReason::Epoch).await;
 }
@@ -234,12 +230,10 @@ async fn times_without_end_are_no_trouble() {
 async fn a_connection_that_breaks_while_restoring_is_restored_again() {
     let daemon = Daemon::unix();
     let (_client, mut upcalls, peer, _) = watching(&daemon, options()).await;
-    drop(peer);
-    expect_disconnected(&mut upcalls).await;
+    cut(peer, &mut upcalls).await;
     let mut peer = daemon.accept_and_welcome(welcome(1)).await;
     peer.register().await;
-    drop(peer);
-    expect_disconnected(&mut upcalls).await;
+    cut(peer, &mut upcalls).await;
     let mut peer = daemon.accept_and_welcome(welcome(1)).await;
     let (tag, items) = peer.register().await;
     assert!(items.iter().all(|item| item.known_version == 10));
@@ -284,8 +278,7 @@ async fn requests_fail_while_there_is_no_connection() {
 async fn without_reconnect_it_ends() {
     let daemon = Daemon::unix();
     let (client, mut upcalls, peer, _) = watching(&daemon, Options { reconnect: false, ..options() }).await;
-    drop(peer);
-    expect_disconnected(&mut upcalls).await;
+    cut(peer, &mut upcalls).await;
     assert_eq!(soon(upcalls.next()).await, None);
     assert!(matches!(soon(client.sync()).await, Err(Error::Stopped)));
 }

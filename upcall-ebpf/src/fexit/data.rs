@@ -67,7 +67,7 @@ const IOCB_WRITE: u32 = 1 << 18;
 /// an `io_kiocb`, where the verifier knows no types. Completions may run in an interrupt, where the current
 /// task is anybody; hence `by`.
 #[inline(always)]
-fn finished(request: Ptr, op: Op, hook: Hook, result: i64, by: u32) -> i32 {
+fn finished(request: Ptr, op: Op, hook: Hook, result: i64, by: impl FnOnce() -> u32) -> i32 {
     let kiocb = request as u64;
     // 0: a direct write whose result the submitter computes afterwards.
     if result < 0 || probe::<u32>(kiocb, offset!(kiocb_flags)) & IOCB_WRITE == 0 {
@@ -87,7 +87,7 @@ fn finished(request: Ptr, op: Op, hook: Hook, result: i64, by: u32) -> i32 {
 /// The kiocb of a request is where the request is.
 #[inline(always)]
 fn uring(request: Ptr, hook: Hook, result: i64) -> i32 {
-    finished(request, Op::Uring, hook, result, kernel::submitter(request as u64))
+    finished(request, Op::Uring, hook, result, || kernel::submitter(request as u64))
 }
 
 /// `int kiocb_done(struct io_kiocb *req, ssize_t ret, ...)`, before the completion is posted. (5.15: `void
@@ -112,7 +112,7 @@ pub fn io_complete_rw_iopoll(ctx: FEntryContext) -> i32 {
 /// `void aio_complete_rw(struct kiocb *kiocb, long int res)`
 #[fentry(function = "aio_complete_rw")]
 pub fn aio_complete_rw(ctx: FEntryContext) -> i32 {
-    finished(ctx.arg(0), Op::Aio, Hook::AioCompleteRw, ctx.arg(1), mark::UNKNOWN)
+    finished(ctx.arg(0), Op::Aio, Hook::AioCompleteRw, ctx.arg(1), || mark::UNKNOWN)
 }
 
 /// `ssize_t iter_file_splice_write(struct pipe_inode_info *pipe, struct file *out, loff_t *ppos, size_t len,

@@ -3,7 +3,7 @@
 //! What waits for a client is a set of its own interests, each with the union of its changes, never a queue
 //! of events; so a client that reads slowly costs at most what it registered.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use slab::Slab;
 use upcall_common::{
@@ -101,7 +101,8 @@ pub struct Watched {
 
 #[derive(Debug, Default)]
 struct Client {
-    interests: HashSet<InterestIndex>,
+    /// In order, so that taking some away at a time does not look at all that are gone.
+    interests: BTreeSet<InterestIndex>,
     /// Interests with pending changes, by turn.
     queue: BTreeMap<u64, InterestIndex>,
     /// Turns given out so far.
