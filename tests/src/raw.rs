@@ -2,13 +2,16 @@
 
 use std::{
     fmt,
-    io::{self, Read, Write},
+    fs::File,
+    io::{self, IoSlice, Read, Write},
     net::TcpStream,
-    os::unix::net::UnixStream,
+    os::{fd::AsRawFd, unix::net::UnixStream},
+    path::Path,
 };
 
 use anyhow::{Result, bail, ensure};
 use bytes::BytesMut;
+use nix::sys::socket::{ControlMessage, MsgFlags, UnixAddr, sendmsg};
 use upcall_client::{Address, Code};
 use upcall_common::{
     change,
@@ -49,6 +52,23 @@ impl Raw {
         Ok(Self { socket, inbox: BytesMut::new() })
     }
 
+    /// Connects over Unix with a HELLO that brings a descriptor, of which it does not speak.
+    pub fn passing(socket: &Path, file: &File) -> Result<Self> {
+        let socket = UnixStream::connect(socket)?;
+        socket.set_read_timeout(Some(patience()))?;
+        let mut hello = BytesMut::new();
+        encode(&hello_of("passing", VERSION), 1, &mut hello)?;
+        let (bytes, passed) = ([IoSlice::new(&hello)], [file.as_raw_fd()]);
+        let rights = [ControlMessage::ScmRights(&passed)];
+        let sent = sendmsg::<UnixAddr>(socket.as_raw_fd(), &bytes, &rights, MsgFlags::empty(), None)?;
+        ensure!(sent == hello.len(), "{sent} bytes of HELLO sent");
+        let mut raw = Self { socket: Box::new(socket), inbox: BytesMut::new() };
+        match raw.receive()? {
+            Some((_, Message::Welcome(_))) => Ok(raw),
+            other => bail!("HELLO was answered by {other:?}"),
+        }
+    }
+
     /// Connects and is welcomed.
     pub fn welcomed(address: &Address, name: &str) -> Result<Self> {
         let mut raw = Self::connect(address)?;
@@ -60,8 +80,7 @@ impl Raw {
 
     /// The answer to a HELLO with this version alone.
     pub fn hello(&mut self, name: &str, version: u16) -> Result<Message> {
-        let hello = Hello { version_min: version, version_max: version, features: 0, name: name.to_owned() };
-        self.ask(&Message::Hello(hello))
+        self.ask(&hello_of(name, version))
     }
 
     /// Sends a frame and returns its answer; what comes in between is dropped.
@@ -139,6 +158,11 @@ impl Raw {
             other => bail!("the last frame was {other:?}, not an error"),
         }
     }
+}
+
+fn hello_of(name: &str, version: u16) -> Message {
+    let name = name.to_owned();
+    Message::Hello(Hello { version_min: version, version_max: version, features: 0, name })
 }
 
 fn is_closed(error: &io::Error) -> bool {

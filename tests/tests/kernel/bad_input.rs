@@ -2,7 +2,7 @@
 //! > peer may not read, a handle of another filesystem, a directory that does not exist, a client that never
 //! > reads: each has its own clear error or outcome, and every other client goes on undisturbed.
 
-use std::path::Path;
+use std::{fs::File, path::Path};
 
 use anyhow::{Context, ensure};
 use bytes::Bytes;
@@ -29,6 +29,7 @@ pub(crate) fn add(trials: &mut Trials<'_>) {
     trials.daemon("unknown_version", |fs| undisturbed(fs, version));
     trials.daemon("no_hello", |fs| undisturbed(fs, no_hello));
     trials.daemon("second_hello", |fs| undisturbed(fs, second_hello));
+    trials.daemon("descriptor_nobody_claims", |fs| undisturbed(fs, descriptor_nobody_claims));
     trials.daemon("batch_too_large", |fs| undisturbed(fs, batch_too_large));
     trials.daemon("unknown_frame_type", |fs| undisturbed(fs, unknown_type));
     trials.daemon("path_outside_exports", |fs| undisturbed(fs, outside));
@@ -139,6 +140,13 @@ fn second_hello(daemon: &Daemon, _: &Scene) -> Result<()> {
     ensure!(matches!(answer, Message::Error { code: Code::ExpectedHello, .. }), "{answer:?}");
     ensure!(raw.receive()?.is_none(), "the connection goes on");
     Ok(())
+}
+
+fn descriptor_nobody_claims(daemon: &Daemon, scene: &Scene) -> Result<()> {
+    let file = File::open(scene.file("passed")?)?;
+    let mut raw = Raw::passing(&daemon.socket(), &file)?;
+    raw.send(&Message::Ping(Bytes::new()), 2)?;
+    raw.ends_with(&[Code::Malformed])
 }
 
 fn batch_too_large(daemon: &Daemon, scene: &Scene) -> Result<()> {

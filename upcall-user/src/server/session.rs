@@ -50,13 +50,23 @@ impl Peer {
 #[derive(Debug, thiserror::Error)]
 enum End {
     #[error(transparent)]
-    Io(#[from] io::Error),
+    Io(io::Error),
     #[error("{code}: {reason}", code = .0.as_str(), reason = .1)]
     Refused(Code, String, u32),
     #[error("the daemon ends")]
     Shutdown,
     #[error("the client has left")]
     Left,
+}
+
+impl From<io::Error> for End {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            // What came makes no sense: the client is told so, as of a frame that does not.
+            io::ErrorKind::InvalidData => Self::Refused(Code::Malformed, error.to_string(), 0),
+            _ => Self::Io(error),
+        }
+    }
 }
 
 impl From<DecodeError> for End {

@@ -111,7 +111,10 @@ impl Transport {
 }
 
 fn surplus() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, "descriptors came that no request speaks of")
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        "descriptors came that the frame they came with does not speak of",
+    )
 }
 
 /// Closes passed descriptors where it may take for ever: a file of a FUSE filesystem asks its server first.
