@@ -52,6 +52,16 @@ impl Listeners {
     /// The Unix socket is open to every local user: permission is checked per file.
     pub async fn bind(path: &Path, tcp: Option<SocketAddr>) -> Result<Self, ListenError> {
         let failed = |error| ListenError::Bind { what: path.display().to_string(), error };
+        // First, so that a refusal leaves no file behind.
+        let tcp = match tcp {
+            Some(address) if !address.ip().is_loopback() => return Err(ListenError::NotLoopback(address)),
+            Some(address) => Some(
+                TcpListener::bind(address)
+                    .await
+                    .map_err(|error| ListenError::Bind { what: address.to_string(), error })?,
+            ),
+            None => None,
+        };
         if let Some(parent) = path.parent() {
             std::fs::create_dir_all(parent).map_err(failed)?;
         }
@@ -64,15 +74,6 @@ impl Listeners {
         }
         let unix = UnixListener::bind(path).map_err(failed)?;
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666)).map_err(failed)?;
-        let tcp = match tcp {
-            Some(address) if !address.ip().is_loopback() => return Err(ListenError::NotLoopback(address)),
-            Some(address) => Some(
-                TcpListener::bind(address)
-                    .await
-                    .map_err(|error| ListenError::Bind { what: address.to_string(), error })?,
-            ),
-            None => None,
-        };
         Ok(Self { unix, path: path.to_owned(), tcp })
     }
 
