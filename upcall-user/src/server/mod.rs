@@ -1,5 +1,6 @@
 //! The only code that talks to sockets: listens, and runs one session per client.
 
+mod gaps;
 mod listen;
 mod requests;
 mod session;
@@ -15,6 +16,7 @@ use crate::{
     hub::Hub,
 };
 
+pub use gaps::Gaps;
 pub use listen::{ListenError, Listeners};
 
 /// What all sessions share.
@@ -33,6 +35,7 @@ pub struct Service {
     pub stall_timeout: Duration,
     /// Process numbers mean the same here as in the kernel side.
     pub in_initial_pid_namespace: bool,
+    pub gaps: Arc<Gaps>,
     /// Becomes true when the daemon ends.
     pub shutdown: watch::Receiver<bool>,
 }

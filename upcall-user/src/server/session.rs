@@ -87,7 +87,7 @@ pub(super) async fn run(stream: Stream, peer: Peer, service: Arc<Service>, place
 async fn converse(transport: &mut Transport, mut peer: Peer, service: Arc<Service>) {
     let greeting = greet(transport, &mut peer, &service);
     let end = match timeout(service.hello_timeout, greeting).await {
-        Ok(Ok(seat)) => work(transport, &peer, &seat).await,
+        Ok(Ok(mut seat)) => work(transport, &peer, &mut seat).await,
         Ok(Err(end)) => end,
         Err(_) => End::Refused(Code::TimedOut, "no HELLO in time".into(), 0),
     };
@@ -165,7 +165,7 @@ async fn greet(transport: &mut Transport, peer: &mut Peer, service: &Arc<Service
         let reason = "the daemon has as many clients as it may have";
         return Err(End::Refused(Code::TooManyClients, reason.into(), tag));
     };
-    let seat = Seat { service: Arc::clone(service), client, upcalls };
+    let seat = Seat { service: Arc::clone(service), client, upcalls, gaps: service.gaps.subscribe() };
     let welcome = Welcome {
         version,
         max_body: MAX_BODY,
@@ -183,6 +183,7 @@ struct Seat {
     service: Arc<Service>,
     client: ClientIndex,
     upcalls: Arc<Notify>,
+    gaps: watch::Receiver<u64>,
 }
 
 impl Drop for Seat {
@@ -201,7 +202,7 @@ struct EventStream {
     _watching: Watching,
 }
 
-async fn work(transport: &mut Transport, peer: &Peer, seat: &Seat) -> End {
+async fn work(transport: &mut Transport, peer: &Peer, seat: &mut Seat) -> End {
     let mut stream = None;
     loop {
         if let Err(end) = turn(transport, peer, seat, &mut stream).await {
@@ -214,16 +215,20 @@ async fn work(transport: &mut Transport, peer: &Peer, seat: &Seat) -> End {
 async fn turn(
     transport: &mut Transport,
     peer: &Peer,
-    seat: &Seat,
+    seat: &mut Seat,
     stream: &mut Option<EventStream>,
 ) -> Result<(), End> {
-    let Seat { service, client, upcalls } = seat;
-    let mut shutdown = service.shutdown.clone();
+    let Seat { service, client, upcalls, gaps } = seat;
+    let (mut shutdown, mut next_gap) = (service.shutdown.clone(), gaps.clone());
+    tell_of_gap(transport, gaps).await?;
     let more = send_upcalls(transport, service, *client, u64::MAX).await?;
     if let Some((tag, message)) = decode(transport)? {
         match requests::answer(message, peer, *client, transport, service).await {
             Answer::Frame(message) => transport.write(frame(&message, tag)).await?,
             Answer::Barrier => {
+                // A gap that nobody has noticed yet must not be told behind the barrier.
+                service.gaps.look();
+                tell_of_gap(transport, gaps).await?;
                 catch_up(transport, service, *client).await?;
                 transport.write(frame(&Message::Synced, tag)).await?;
             }
@@ -240,6 +245,8 @@ async fn turn(
         // The hub wakes a client only when its set was empty: whoever leaves some must come back for them.
         () = std::future::ready(()), if more => {}
         () = upcalls.notified() => {}
+        // An error means that the daemon is gone.
+        _ = next_gap.changed() => {}
         read = transport.read() => if read? == 0 { return Err(End::Left) },
         event = next_event(stream.as_mut()) => {
             if let Some((tag, text)) = event {
@@ -250,6 +257,16 @@ async fn turn(
             catch_up(transport, service, *client).await?;
             return Err(End::Shutdown);
         }
+    }
+    Ok(())
+}
+
+/// Tells the client to start anew, if the kernel side has missed something since it was last told.
+async fn tell_of_gap(transport: &mut Transport, gaps: &mut watch::Receiver<u64>) -> Result<(), End> {
+    if gaps.has_changed().unwrap_or(false) {
+        gaps.mark_unchanged();
+        let text = "the kernel skipped BPF programs".into();
+        transport.write(frame(&Message::Resync { reason: ResyncReason::SourceLost, text }, 0)).await?;
     }
     Ok(())
 }
