@@ -98,6 +98,7 @@ fn program_of(package: &str) -> Option<&'static str> {
         "qemu-system-x86" => "qemu-system-x86_64",
         "xfsprogs" => "mkfs.xfs",
         "xz-utils" => "xz",
+        "zstd" => "zstd",
         _ => return None,
     })
 }
