@@ -6,6 +6,7 @@ mod bad_input;
 mod barrier;
 mod lifecycle;
 mod lifetime;
+mod masks;
 mod matrix;
 mod operator;
 mod originator;
@@ -66,6 +67,7 @@ fn filesystems(args: &Arguments) -> tests::Result<Filesystems> {
 fn trials(filesystems: &Filesystems) -> Trials<'_> {
     let mut trials = Trials::new(filesystems);
     matrix::add(&mut trials);
+    masks::add(&mut trials);
     originator::add(&mut trials);
     account::add(&mut trials);
     overflow::add(&mut trials);

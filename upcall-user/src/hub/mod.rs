@@ -490,10 +490,11 @@ impl State {
         }
         let Some(view) = self.slots.get(slot) else { return };
         let mut version = view.version();
-        let marks = self.registry.marks_taken(slot, version);
+        let mut marks = self.registry.marks_taken(slot, version);
         if marks == 0 {
             version = view.raise();
-            self.registry.marks_taken(slot, version);
+            // Raising is no mark; but there may have been one just before it.
+            marks = self.registry.marks_taken(slot, version).saturating_sub(1);
         }
         self.totals.takes += 1;
         self.hand_on(Taken { slot, changes, originator, version, marks }, wake);
