@@ -302,6 +302,8 @@ fn item(upcall: &Upcall) -> UpcallItem {
         version: upcall.version,
         attrs: upcall.attrs,
         ended: upcall.ended,
+        names: Vec::new(),
+        names_incomplete: false,
     }
 }
 
