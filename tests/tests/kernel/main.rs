@@ -7,6 +7,7 @@ mod barrier;
 mod lifecycle;
 mod lifetime;
 mod matrix;
+mod names;
 mod operator;
 mod originator;
 mod overflow;
@@ -66,6 +67,7 @@ fn filesystems(args: &Arguments) -> tests::Result<Filesystems> {
 fn trials(filesystems: &Filesystems) -> Trials<'_> {
     let mut trials = Trials::new(filesystems);
     matrix::add(&mut trials);
+    names::add(&mut trials);
     originator::add(&mut trials);
     account::add(&mut trials);
     overflow::add(&mut trials);

@@ -4,6 +4,7 @@
 mod clients;
 mod kernel;
 mod lifetimes;
+mod names;
 mod registry;
 mod settle;
 mod slots;
@@ -29,6 +30,7 @@ use upcall_common::{
 
 pub use clients::{ClientInfo, Process};
 pub use kernel::{Kernel, KernelCounts};
+pub use names::{Directory, Mark, Named, Names, Waiting};
 pub use registry::{Account, ClientIndex, NoInterest, Origin, Wish};
 pub use settle::Gone;
 pub use slots::{Slots, Words};
@@ -36,6 +38,7 @@ pub use status::{ClientStatus, HubStatus, Totals};
 
 use clients::Clients;
 use lifetimes::Lifetimes;
+use names::Directories;
 use registry::{Dropped, Registry, Taken};
 use trail::Trail;
 
@@ -62,6 +65,7 @@ struct State {
     registry: Registry,
     trail: Trail,
     lifetimes: Lifetimes,
+    directories: Directories,
     clients: Clients,
     /// Clients that have left and whose interests are still to be taken away.
     leaving: Vec<ClientIndex>,
@@ -103,7 +107,7 @@ pub enum RegisterError {
 }
 
 /// An upcall that is ready to be written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upcall {
     pub interest: u64,
     pub cookie: u64,
@@ -111,6 +115,7 @@ pub struct Upcall {
     pub version: u64,
     pub attrs: Option<Attrs>,
     pub ended: bool,
+    pub names: Names,
 }
 
 /// What the dispatcher must do next.
@@ -131,6 +136,7 @@ impl Hub {
             registry: Registry::default(),
             trail: Trail::new(tick),
             lifetimes: Lifetimes::default(),
+            directories: Directories::default(),
             clients: Clients::default(),
             leaving: Vec::new(),
             limits,
@@ -311,6 +317,7 @@ impl Hub {
                 version: it.version,
                 attrs: state.slots.get(it.slot).and_then(|slot| slot.attrs(it.version)),
                 ended: it.ended,
+                names: it.names,
             })
             .collect();
         state.dropped(dropped);
@@ -446,6 +453,7 @@ impl State {
     /// Nobody is interested in the slot's inode any more.
     fn release(&mut self, slot: u32) {
         self.trail.remove(slot);
+        self.directories.remove(slot);
         if let Some(key) = self.registry.unwatch(slot)
             && let Err(error) = self.kernel.unwatch(key)
         {

@@ -13,6 +13,7 @@ use crate::{
     access::{Exports, Principal},
     events::{EventSwitch, SharedEvent},
     hub::Hub,
+    names::Namer,
 };
 
 pub use listen::{ListenError, Listeners};
@@ -21,6 +22,7 @@ pub use listen::{ListenError, Listeners};
 pub struct Service {
     pub hub: Arc<Hub>,
     pub exports: Arc<Exports>,
+    pub namer: Arc<Namer>,
     /// Whom a peer over plaintext TCP counts as.
     pub tcp_principal: Principal,
     pub epoch: u64,
