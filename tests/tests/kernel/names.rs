@@ -236,10 +236,9 @@ fn marks(filesystem: &Filesystem) -> Result<()> {
         listener.sync().await?;
         let (entries, incomplete) = names(&listener.heard);
         ensure!(!incomplete && entries.len() == 1, "told {entries:?}");
-        drop(listener);
-        drop(client);
-        wait_for("the mark to go with its client", || Ok((marked(&daemon)? == 0).then_some(())))
-    })
+        Ok(())
+    })?;
+    wait_for("the mark to go with its client", || Ok((marked(&daemon)? == 0).then_some(())))
 }
 
 /// How many directories the daemon has the kernel report names of.
