@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use crate::{op, writer_client};
+use crate::{entry, op, writer_client};
 
 /// The argument that makes the test program a helper.
 const PERFORM: &str = "--perform";
@@ -40,6 +40,12 @@ impl Helper {
     /// One of [`op::all`], on the stage in `dir`. The error number if the kernel refused it.
     pub fn perform(&mut self, op: &str, dir: &Path) -> Result<Result<(), i32>> {
         self.order(&["op", op], dir)?;
+        self.answer()
+    }
+
+    /// One of [`entry::CASES`] or the like, likewise.
+    pub fn entry(&mut self, case: &str, dir: &Path) -> Result<Result<(), i32>> {
+        self.order(&["entry", case], dir)?;
         self.answer()
     }
 
@@ -142,6 +148,7 @@ fn obey(command: &str) -> io::Result<()> {
     let number = |text: &str| text.parse::<u64>().map_err(io::Error::other);
     match *words.as_slice() {
         ["op", name, dir] => op::perform(name, Path::new(dir)),
+        ["entry", name, dir] => entry::perform(name, Path::new(dir)),
         ["count", count, file] => {
             let file = File::options().write(true).open(file)?;
             (1..=number(count)?).try_for_each(|number| file.write_all_at(&number.to_le_bytes(), 0))

@@ -4,6 +4,7 @@
 mod aio;
 pub mod daemon;
 pub mod deadline;
+pub mod entry;
 pub mod filesystem;
 pub mod helper;
 pub mod listener;

@@ -17,6 +17,7 @@ use crate::{
     events::{self, EventSwitch},
     hub::{Hub, Limits, Pace, Slots},
     logging,
+    names::{self, Namer},
     server::{Gaps, Listeners, Service},
     source::{self, Loaded, Sizes},
     sys::{clock, readiness},
@@ -87,9 +88,12 @@ async fn serve(config: &Config, exports: Exports, tcp_principal: Principal, load
     }
     let listeners = Listeners::bind(&config.unix, config.tcp).await?;
     let gaps = Arc::new(Gaps::new(misses));
+    let (namer, released) = Namer::new(Arc::clone(&exports));
+    let namer = Arc::new(namer);
     let service = Arc::new(Service {
         hub: Arc::clone(&hub),
         exports: Arc::clone(&exports),
+        namer: Arc::clone(&namer),
         tcp_principal,
         epoch,
         events: event_sender.clone(),
@@ -102,7 +106,9 @@ async fn serve(config: &Config, exports: Exports, tcp_principal: Principal, load
         shutdown,
     });
     tokio::spawn(look_for_gaps(gaps));
-    let mut dispatcher = tokio::spawn(dispatch::run(dirty, flags, Arc::clone(&hub), exports));
+    let mut dispatcher =
+        tokio::spawn(dispatch::run(dirty, flags, Arc::clone(&hub), exports, Arc::clone(&namer)));
+    let mut naming = tokio::spawn(names::run(namer, released, Arc::clone(&hub)));
     let mut reader = tokio::spawn(events::run(event_ring, hub, event_sender));
     if let Some(log) = log {
         tokio::spawn(logging::forward(readiness::readable(log)?));
@@ -122,6 +128,7 @@ async fn serve(config: &Config, exports: Exports, tcp_principal: Principal, load
         _ = interrupt.recv() => Ok(()),
         () = listeners.serve(service, most_connections(config), alive) => Ok(()),
         failed = &mut dispatcher => failed.map_err(anyhow::Error::from).and_then(|it| it.context("reading the dirty ring")),
+        failed = &mut naming => failed.map_err(anyhow::Error::from).and_then(|it| it.context("reading the names of entries")),
         failed = &mut reader => failed.map_err(anyhow::Error::from).and_then(|it| it.context("reading the event ring")),
     };
     notify(&[sd_notify::NotifyState::Stopping]);

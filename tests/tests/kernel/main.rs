@@ -8,6 +8,7 @@ mod lifecycle;
 mod lifetime;
 mod masks;
 mod matrix;
+mod names;
 mod operator;
 mod originator;
 mod overflow;
@@ -68,6 +69,7 @@ fn trials(filesystems: &Filesystems) -> Trials<'_> {
     let mut trials = Trials::new(filesystems);
     matrix::add(&mut trials);
     masks::add(&mut trials);
+    names::add(&mut trials);
     originator::add(&mut trials);
     account::add(&mut trials);
     overflow::add(&mut trials);

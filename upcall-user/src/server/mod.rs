@@ -14,6 +14,7 @@ use crate::{
     access::{Exports, Principal},
     events::{EventSwitch, SharedEvent},
     hub::Hub,
+    names::Namer,
 };
 
 pub use gaps::Gaps;
@@ -23,6 +24,7 @@ pub use listen::{ListenError, Listeners};
 pub struct Service {
     pub hub: Arc<Hub>,
     pub exports: Arc<Exports>,
+    pub namer: Arc<Namer>,
     /// Whom a peer over plaintext TCP counts as.
     pub tcp_principal: Principal,
     pub epoch: u64,

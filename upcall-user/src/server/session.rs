@@ -8,8 +8,8 @@ use tokio::{
     time::timeout,
 };
 use upcall_common::wire::{
-    self, Code, DecodeError, FEATURE_DESCRIPTORS, Hello, MAX_BATCH, MAX_BODY, Message, ResyncReason,
-    UpcallBatch, UpcallItem, VERSION, Welcome,
+    self, Code, DecodeError, FEATURE_DESCRIPTORS, FEATURE_NAMES, Hello, MAX_BATCH, MAX_BODY,
+    MAX_WAITING_BYTES, Message, ResyncReason, UpcallBatch, UpcallItem, VERSION, Welcome,
 };
 
 use super::{
@@ -25,6 +25,8 @@ use crate::{
 
 /// Most upcalls in one frame: enough to amortise a write, few enough to keep a request from waiting long.
 const UPCALLS: usize = 1024;
+// They fit one frame with all names that may wait for a client; without names each has less than 100 bytes.
+const _: () = assert!(UPCALLS * 100 + MAX_WAITING_BYTES <= MAX_BODY as usize);
 
 /// A connection's place among those that there may be, and a sign that it lives.
 pub(super) struct Place {
@@ -39,6 +41,8 @@ pub(super) struct Peer {
     pub(super) process: Option<Process>,
     /// Over a Unix socket: descriptors may come, and operators are known by their uid.
     pub(super) local: bool,
+    /// That both sides can use.
+    pub(super) features: u64,
 }
 
 impl Peer {
@@ -161,6 +165,8 @@ async fn greet(transport: &mut Transport, peer: &mut Peer, service: &Arc<Service
         return Err(End::Refused(Code::Version, reason, tag));
     };
     peer.info.name = hello.name;
+    // Passing descriptors needs no consent.
+    peer.features = hello.features & FEATURE_NAMES | if peer.local { FEATURE_DESCRIPTORS } else { 0 };
     let Some((client, upcalls)) = service.hub.connect(peer.info.clone(), peer.process.take()) else {
         let reason = "the daemon has as many clients as it may have";
         return Err(End::Refused(Code::TooManyClients, reason.into(), tag));
@@ -170,7 +176,7 @@ async fn greet(transport: &mut Transport, peer: &mut Peer, service: &Arc<Service
         version,
         max_body: MAX_BODY,
         max_batch: MAX_BATCH,
-        features: if peer.local { FEATURE_DESCRIPTORS } else { 0 },
+        features: peer.features,
         epoch: service.epoch,
         server: concat!("upcall ", env!("CARGO_PKG_VERSION")).into(),
     };
@@ -278,6 +284,8 @@ async fn catch_up(transport: &mut Transport, service: &Service, client: ClientIn
         service.hub.catch_up(slots);
         tokio::task::yield_now().await;
     }
+    // After the slots, so that names go with what waits.
+    service.namer.drain(&service.hub);
     let last = service.hub.last_turn(client);
     while send_upcalls(transport, service, client, last).await? {}
     Ok(())
@@ -303,15 +311,15 @@ async fn send_upcalls(
     let mut out = BytesMut::with_capacity(waiting.len() * 88);
     let mut batch = UpcallBatch::begin(&mut out);
     for upcall in waiting {
-        // A batch holds more than `UPCALLS`, so there is always room.
-        let _ = batch.push(&item(&upcall));
+        // There is always room: see `UPCALLS`.
+        let _ = batch.push(&item(upcall));
     }
     batch.finish();
     transport.write(out).await?;
     Ok(true)
 }
 
-fn item(upcall: &Upcall) -> UpcallItem {
+fn item(upcall: Upcall) -> UpcallItem {
     UpcallItem {
         mask: upcall.changes,
         cookie: upcall.cookie,
@@ -319,6 +327,8 @@ fn item(upcall: &Upcall) -> UpcallItem {
         version: upcall.version,
         attrs: upcall.attrs,
         ended: upcall.ended,
+        names: upcall.names.entries,
+        names_incomplete: upcall.names.incomplete,
     }
 }
 
