@@ -5,7 +5,6 @@ mod btf;
 mod hooks;
 mod kernel;
 mod load;
-mod paths;
 mod survey;
 mod syscalls;
 
@@ -15,7 +14,7 @@ pub use btf::{Layout, LayoutError};
 pub use hooks::{FEXIT, Kind, Program, TIMESTAMP};
 pub use kernel::Flags;
 pub use load::{LoadError, Loaded, Lost, Sizes, load};
-pub use survey::{Path, Survey, missing_capabilities, survey};
+pub use survey::{Exception, Path, Survey, missing_capabilities, survey};
 
 /// How changes are seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -40,6 +39,15 @@ impl Source {
         match self {
             Self::Fexit => FEXIT,
             Self::Timestamp => TIMESTAMP,
+        }
+    }
+}
+
+impl From<Source> for upcall_common::paths::Source {
+    fn from(source: Source) -> Self {
+        match source {
+            Source::Fexit => Self::Fexit,
+            Source::Timestamp => Self::Timestamp,
         }
     }
 }
