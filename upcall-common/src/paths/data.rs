@@ -5,6 +5,15 @@ use crate::abi::Hook;
 
 const UPPER_ALONE: &str = "the kernel changes the upper file alone: watch that one";
 const DIRTY: &str = "the kernel notes the first store to a clean page only";
+const NEVER_CLEAN: &str = "a page of tmpfs stays dirty";
+const THROUGH_OVERLAY: &[Gap] =
+    &[Gap::fexit(&["overlayfs"], UPPER_ALONE), Gap::timestamp(&["overlayfs"], UPPER_ALONE)];
+const AFTER_CLEANING: &[Gap] = &[
+    Gap::fexit(&["overlayfs"], UPPER_ALONE),
+    Gap::timestamp(&["overlayfs"], UPPER_ALONE),
+    Gap::fexit(&["tmpfs"], NEVER_CLEAN),
+    Gap::timestamp(&["tmpfs"], NEVER_CLEAN),
+];
 const UNHOOKED: &str = "no function that is hooked sees it";
 
 pub(super) const PATHS: &[MutationPath] = &[
@@ -29,7 +38,7 @@ pub(super) const PATHS: &[MutationPath] = &[
     path("FICLONE", "reflink", &[Hook::VfsCloneFileRange]),
     path("FICLONERANGE", "reflink_range", &[Hook::VfsCloneFileRange]),
     path("FIDEDUPERANGE", "dedupe", &[Hook::VfsDedupeFileRangeOne])
-        .but(&[Gap::timestamp(&[], "it changes nothing that a reader could see")]),
+        .but(&[Gap::timestamp(&["xfs", "btrfs"], "it changes nothing that a reader could see")]),
     path("fallocate", "fallocate", &[Hook::VfsFallocate]),
     path("fallocate, FALLOC_FL_KEEP_SIZE", "fallocate_keep_size", &[Hook::VfsFallocate]),
     path("fallocate, FALLOC_FL_PUNCH_HOLE", "punch_hole", &[Hook::VfsFallocate]),
@@ -39,22 +48,22 @@ pub(super) const PATHS: &[MutationPath] = &[
     path("truncate", "truncate", &[Hook::NotifyChange]),
     path("ftruncate", "ftruncate", &[Hook::NotifyChange]),
     path("open, O_TRUNC", "open_truncate", &[Hook::NotifyChange]),
-    path("mmap: first store to a page", "mapped_store", &[Hook::FaultDirtySharedPage])
-        .but(&[Gap::fexit(&["overlayfs"], UPPER_ALONE)]),
+    path("mmap: first store to a page", "mapped_store", &[Hook::FaultDirtySharedPage]).but(THROUGH_OVERLAY),
     path("mmap: store after msync", "mapped_store_after_msync", &[Hook::FaultDirtySharedPage])
-        .but(&[Gap::fexit(&["overlayfs"], UPPER_ALONE)]),
+        .but(AFTER_CLEANING),
     path("mmap: store after write-back", "mapped_store_after_writeback", &[Hook::FaultDirtySharedPage])
-        .but(&[Gap::fexit(&["overlayfs"], UPPER_ALONE)]),
+        .but(AFTER_CLEANING),
     path(
         "mmap: process_vm_writev into the mapping",
         "mapped_process_vm_writev",
         &[Hook::FaultDirtySharedPage],
     )
-    .but(&[Gap::fexit(&["overlayfs"], UPPER_ALONE)]),
+    .but(THROUGH_OVERLAY),
     path("mmap: store to a dirty page", "mapped_store_to_dirty", &[])
         .but(&[Gap::fexit(&[], DIRTY), Gap::timestamp(&[], DIRTY)]),
     path("loop device: write to the backing file", "loop_write", &[]).but(&[Gap::fexit(&[], UNHOOKED)]),
-    path("EXT4_IOC_MOVE_EXT", "move_extents", &[]).but(&[Gap::fexit(&[], UNHOOKED)]),
+    path("EXT4_IOC_MOVE_EXT", "move_extents", &[])
+        .but(&[Gap::fexit(&[], UNHOOKED), Gap::timestamp(&[], "it updates no timestamp")]),
     path("XFS_IOC_EXCHANGE_RANGE", "exchange_range", &[]).but(&[Gap::fexit(&[], UNHOOKED)]),
     path("swap file: pages going out", "swap", &[]).but(&[Gap::fexit(&[], SWAP), Gap::timestamp(&[], SWAP)]),
 ];

@@ -8,7 +8,11 @@ pub(super) const PATHS: &[MutationPath] = &[
     path("mkdir", "mkdir", &[Hook::VfsMkdir]),
     path("mknod", "mknod", &[Hook::VfsMknod]),
     path("symlink", "symlink", &[Hook::VfsSymlink]),
-    path("link", "link", &[Hook::VfsLink]),
+    path("link: the file", "link", &[Hook::VfsLink]).but(&[Gap::timestamp(
+        &["overlayfs"],
+        "overlayfs updates the times of the upper file alone: watch that one",
+    )]),
+    path("link: the directory", "link_parent", &[Hook::VfsLink]),
     path("linkat of an O_TMPFILE", "link_temporary", &[Hook::VfsLink]),
     path("unlink", "unlink", &[Hook::VfsUnlink]),
     path("rmdir", "rmdir", &[Hook::VfsRmdir]),

@@ -14,7 +14,8 @@ const MIB: u64 = 1 << 20;
 
 /// A filesystem, the size of its disk (each mkfs has a least size), and how to make it without asking.
 const FILESYSTEMS: [(&str, u64, &[&str]); 3] = [
-    ("ext4", 64 * MIB, &["-q", "-F"]),
+    // fs-verity needs blocks as large as pages on older kernels.
+    ("ext4", 64 * MIB, &["-q", "-F", "-b", "4096", "-O", "verity,project"]),
     ("xfs", 320 * MIB, &["-q", "-f"]),
     ("btrfs", 128 * MIB, &["-q", "-f"]),
 ];
