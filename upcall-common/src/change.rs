@@ -33,6 +33,13 @@ pub const VOLATILE: u32 = 1 << 14;
 /// The interest's lifetime ran out; the interest has ended. Set by the daemon only. Always told.
 pub const EXPIRED: u32 = 1 << 15;
 
+/// Between the BPF programs and the daemon: the change may become visible only after the mark, so it is told
+/// once more when the inode is at rest. Never told.
+pub const EARLY: u32 = 1 << 16;
+/// Between the BPF programs and the daemon: the safety net saw something of which no hook has told yet.
+/// Never told.
+pub const NET: u32 = 1 << 17;
+
 /// Everything a content or attribute change can touch: what an untyped change stands for.
 pub const ANY: u32 =
     DATA | SIZE | TIMES | ATIME | MODE | OWNER | XATTR | ACL | NLINK | ENTRIES | RENAME | FLAGS;

@@ -18,6 +18,16 @@ pub unsafe fn add(word: *mut u64, n: u64) -> u64 {
 }
 
 #[inline(always)]
+pub unsafe fn exchange(word: *mut u64, value: u64) -> u64 {
+    unsafe { atomic_xchg::<u64, SEQ>(word, value) }
+}
+
+#[inline(always)]
+pub unsafe fn compare_exchange(word: *mut u64, old: u64, new: u64) {
+    unsafe { atomic_cxchg::<u64, SEQ, SEQ>(word, old, new) };
+}
+
+#[inline(always)]
 pub unsafe fn try_lock(word: *mut u32) -> bool {
     unsafe { atomic_cxchg::<u32, SEQ, SEQ>(word, 0, 1).1 }
 }

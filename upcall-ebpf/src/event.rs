@@ -41,6 +41,7 @@ fn write(key: Key, inode: u64, dentry: u64, what: Change) {
         (&raw mut (*event).ino).write(key.ino);
         (&raw mut (*event).amount).write(what.amount);
         (&raw mut (*event).dev).write(key.dev);
+        (&raw mut (*event).subvolume).write(key.subvolume);
         (&raw mut (*event).tgid).write((pid_tgid >> 32) as u32);
         (&raw mut (*event).tid).write(pid_tgid as u32);
         (&raw mut (*event).uid).write(uid_gid as u32);

@@ -62,13 +62,64 @@ pub fn forget(value: u64) -> u64 {
 #[inline(always)]
 pub fn key(inode: Ptr) -> Key {
     let sb = follow(inode, offset!(inode_sb));
-    Key::new(load(sb, offset!(sb_dev)), load(inode, offset!(inode_ino)))
+    Key {
+        ino: load(inode, offset!(inode_ino)),
+        dev: load(sb, offset!(sb_dev)),
+        subvolume: subvolume(inode as u64, load(sb, offset!(sb_magic))),
+    }
 }
 
 #[inline(always)]
 pub fn probe_key(inode: u64) -> Key {
     let sb: u64 = probe(inode, offset!(inode_sb));
-    Key::new(probe(sb, offset!(sb_dev)), probe(inode, offset!(inode_ino)))
+    Key {
+        ino: probe(inode, offset!(inode_ino)),
+        dev: probe(sb, offset!(sb_dev)),
+        subvolume: subvolume(inode, probe(sb, offset!(sb_magic))),
+    }
+}
+
+const BTRFS_SUPER_MAGIC: u64 = 0x9123_683e;
+const OVERLAYFS_SUPER_MAGIC: u64 = 0x794c_7630;
+
+/// The subvolume of a btrfs inode: each has inode numbers of its own.
+#[inline(always)]
+fn subvolume(inode: u64, magic: u64) -> u32 {
+    if magic != BTRFS_SUPER_MAGIC || offset!(btrfs_inode_vfs) == ABSENT {
+        return 0;
+    }
+    let whole = inode - u64::from(offset!(btrfs_inode_vfs));
+    probe(probe(whole, offset!(btrfs_inode_root)), offset!(btrfs_root_id))
+}
+
+#[inline(always)]
+pub fn is_overlay(inode: u64) -> bool {
+    let sb: u64 = probe(inode, offset!(inode_sb));
+    probe::<u64>(sb, offset!(sb_magic)) == OVERLAYFS_SUPER_MAGIC && offset!(ovl_inode_vfs) != ABSENT
+}
+
+/// The inode of the upper layer that an overlay's inode stands for; 0 before it is copied up.
+#[inline(always)]
+pub fn upper(inode: u64) -> u64 {
+    let whole = inode - u64::from(offset!(ovl_inode_vfs));
+    match probe::<u64>(whole, offset!(ovl_inode_upper)) {
+        0 => 0,
+        dentry => probe(dentry, offset!(dentry_inode)),
+    }
+}
+
+/// Whether the inode is about to leave memory, or has left it: what is read of it may be of the past.
+#[inline(always)]
+pub fn is_dying(inode: u64) -> bool {
+    probe::<u32>(inode, offset!(inode_state)) & offset!(inode_dying) != 0
+}
+
+/// How many shared mappings of the inode may be written to.
+#[inline(always)]
+pub fn mapped(inode: u64) -> u32 {
+    let writable: i32 = probe(probe(inode, offset!(inode_mapping)), offset!(mapping_writable));
+    // Below zero: writable mappings are denied.
+    if writable > 0 { writable as u32 } else { 0 }
 }
 
 #[inline(always)]
@@ -125,6 +176,30 @@ pub fn inode_of_dentry(dentry: Ptr) -> Ptr {
     follow(dentry, offset!(dentry_inode))
 }
 
+/// `FMODE_BACKING` has been either of these, and so have other flags: only a hint.
+const MAYBE_BACKING: u32 = 1 << 24 | 1 << 25;
+
+/// The overlay's inode through which this file of a layer below is used; 0 where there is none. Splices and
+/// mappings call the functions of the layer's file alone.
+#[inline(always)]
+pub fn above(file: Ptr) -> u64 {
+    let inode = inode_of_file(file) as u64;
+    let dentry: u64 = load(file, offset!(file_dentry));
+    // To 6.4 the layer's file carries the path of the overlay's.
+    let named: u64 = probe(dentry, offset!(dentry_inode));
+    if named != 0 && named != inode {
+        return named;
+    }
+    if offset!(backing_dentry) == ABSENT
+        || offset!(ovl_inode_vfs) == ABSENT
+        || load::<u32>(file, offset!(file_mode)) & MAYBE_BACKING == 0
+    {
+        return 0;
+    }
+    let user: u64 = probe(probe(file as u64, offset!(backing_dentry)), offset!(dentry_inode));
+    if user != 0 && is_overlay(user) && upper(user) == inode { user } else { 0 }
+}
+
 #[inline(always)]
 pub fn parent_of_dentry(dentry: Ptr) -> Ptr {
     follow(dentry, offset!(dentry_parent))
@@ -138,13 +213,23 @@ pub fn current() -> Ptr {
 
 const PF_KTHREAD: u32 = 0x0020_0000;
 
+#[inline(always)]
+pub fn in_kernel_thread() -> bool {
+    load::<u32>(current(), offset!(task_flags)) & PF_KTHREAD != 0
+}
+
 /// The current process; 0 if a kernel thread works for somebody else.
 #[inline(always)]
 pub fn originator() -> u32 {
-    if load::<u32>(current(), offset!(task_flags)) & PF_KTHREAD != 0 {
+    if in_kernel_thread() {
         return 0;
     }
     (aya_ebpf::helpers::bpf_get_current_pid_tgid() >> 32) as u32
+}
+
+#[inline(always)]
+pub fn thread() -> u32 {
+    aya_ebpf::helpers::bpf_get_current_pid_tgid() as u32
 }
 
 /// The process that submitted an io_uring request; 0 where the kernel does not tell.

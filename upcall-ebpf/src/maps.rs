@@ -13,6 +13,9 @@ use crate::atomic;
 pub static SLOTS: Array<Slot> = Array::with_max_entries(1024, BPF_F_MMAPABLE);
 #[map]
 pub static WATCHED: HashMap<Key, u32> = HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
+/// From an inode of an overlay's upper layer to the slot of the overlay's inode.
+#[map]
+pub static ALIASES: HashMap<Key, u32> = HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
 #[map]
 pub static DIRTY: RingBuf = RingBuf::with_byte_size(4096, 0);
 #[map]
@@ -37,6 +40,25 @@ pub struct Removal {
     pub inode: u64,
     pub key: Key,
     pub generation: u32,
+    pub pad: u32,
+}
+
+/// Threads inside an ioctl that may change its file in a way of the filesystem's own, and its number.
+#[map]
+pub static IOCTLS: LruHashMap<u32, u32> = LruHashMap::with_max_entries(1024, 0);
+
+/// Direct writes that are being completed, by the address of their `iomap_dio`, which is freed on the way.
+#[map]
+pub static DIRECT: LruHashMap<u64, Direct> = LruHashMap::with_max_entries(1024, 0);
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Direct {
+    pub inode: u64,
+    pub key: Key,
+    pub dentry: u64,
+    /// Who submitted it, as [`crate::mark::by`] wants it.
+    pub by: u32,
     pub pad: u32,
 }
 

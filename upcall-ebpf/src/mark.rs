@@ -3,14 +3,14 @@
 use aya_ebpf::bindings::BPF_RB_FORCE_WAKEUP;
 use aya_log_ebpf::debug;
 use upcall_common::{
-    abi::{Counter, Hook, Key, SCAN, Slot, Word},
+    abi::{Counter, Hook, Key, NET_SEVERAL, SCAN, Slot, Word},
     change::OTHER,
 };
 
 use crate::{
     atomic, event,
     kernel::{self, Ptr},
-    maps::{DIRTY, SLOTS, WATCHED, control, count},
+    maps::{ALIASES, DIRTY, SLOTS, WATCHED, control, count},
 };
 
 /// A change that a hook saw.
@@ -25,7 +25,7 @@ pub struct Change {
 }
 
 /// As an originator: the current task, found out in the one place that serves every hook.
-const CURRENT: u32 = u32::MAX;
+pub const CURRENT: u32 = u32::MAX;
 /// As an originator: nobody knows.
 pub const UNKNOWN: u32 = 0;
 
@@ -45,10 +45,80 @@ pub fn noted(key: Key, inode: u64, generation: u32, dentry: u64, what: Change) {
     target::<true>(key, inode, Some(generation), dentry, || CURRENT, what);
 }
 
+/// As [`change`] by the current task, for an inode known by key and address.
+#[inline(always)]
+pub fn by_current(key: Key, inode: u64, dentry: u64, what: Change) {
+    target::<true>(key, inode, None, dentry, || CURRENT, what);
+}
+
 /// As [`change`], for an inode known by key and address, changed by the process that `by` finds or [`UNKNOWN`].
 #[inline(always)]
 pub fn by(key: Key, inode: u64, dentry: u64, by: impl FnOnce() -> u32, what: Change) {
     target::<true>(key, inode, None, dentry, by, what);
+}
+
+/// As [`by`], without an event, and without a look at the inode.
+#[inline(always)]
+pub fn quietly(key: Key, changes: u32, by: u32) {
+    // SAFETY: as in `target`.
+    if let Some(index) = unsafe { WATCHED.get(&key) }.copied()
+        && let Some(slot) = SLOTS.get_ptr_mut(index)
+    {
+        // SAFETY: the map returned `slot`.
+        unsafe { add(slot, index, word(changes, by)) };
+    }
+}
+
+/// As [`change`], for the inode of an overlay whose inode below, of the same contents, is the one that has
+/// changed: nothing else is known of it, and it is not looked at.
+#[inline(always)]
+pub fn alias(below: Key, changes: u32) {
+    if control().is_none_or(|control| {
+        // SAFETY: the map returned it.
+        unsafe { (&raw const (*control).aliases).read_volatile() == 0 }
+    }) {
+        return;
+    }
+    // SAFETY: the value is copied at once; the daemon only ever inserts and removes whole entries.
+    if let Some(index) = unsafe { ALIASES.get(&below) }.copied()
+        && let Some(slot) = SLOTS.get_ptr_mut(index)
+    {
+        // SAFETY: the map returned `slot`.
+        unsafe { add(slot, index, word(changes, CURRENT)) };
+    }
+}
+
+/// The safety net saw that `key` changes, in `thread`, while the change is still being made. A hook is about to
+/// tell of it; if none does, the daemon will.
+#[inline(always)]
+pub fn net(key: Key, thread: u64) {
+    // SAFETY: as above.
+    let Some(index) = unsafe { WATCHED.get(&key) }.copied() else { return };
+    let Some(slot) = SLOTS.get_ptr_mut(index) else { return };
+    // SAFETY: the map returned `slot`.
+    unsafe {
+        let before = atomic::exchange(&raw mut (*slot).net, thread);
+        if before != 0 && before != thread {
+            atomic::exchange(&raw mut (*slot).net, NET_SEVERAL);
+        }
+        if atomic::or(&raw mut (*slot).pending, Word::of_net().0) == 0 {
+            queue(index);
+        }
+    }
+}
+
+/// A hook has told of what the safety net may have seen, as the same thread does.
+#[inline(always)]
+unsafe fn told(slot: *mut Slot, by: u32) {
+    // SAFETY: `slot` is a map value.
+    unsafe {
+        let net = (&raw const (*slot).net).read_volatile();
+        // Completions come in other threads than the one in which the net saw the write begin.
+        let ours = by != CURRENT || net & u64::from(u32::MAX) == u64::from(kernel::thread());
+        if net != 0 && net != NET_SEVERAL && ours {
+            atomic::compare_exchange(&raw mut (*slot).net, net, 0);
+        }
+    }
 }
 
 #[inline(always)]
@@ -84,20 +154,45 @@ fn mark<const FINAL: bool>(index: u32, inode: u64, generation: u32, changes: u32
         if reused {
             debug!(&(), "slot {}: generation {} is not the watched one", index, generation);
         }
-        let by = if by == CURRENT { kernel::originator() } else { by };
-        let word = if by == UNKNOWN { Word::of_unknown(changes) } else { Word::of_process(changes, by) };
+        if FINAL {
+            told(slot, by);
+        }
         // The version rises before the bits show, so whoever takes the bits reads a version that covers them.
         let version = atomic::add(&raw mut (*slot).version, 1) + 1;
         (&raw mut (*slot).inode).write_volatile(inode);
         if FINAL {
             store_attrs(slot, inode, version);
         }
-        count(Counter::Marked);
-        if atomic::or(&raw mut (*slot).pending, word.0) == 0 {
-            queue(index);
-        } else {
-            count(Counter::Coalesced);
-        }
+        dirty(slot, index, word(changes, by));
+    }
+}
+
+#[inline(always)]
+fn word(changes: u32, by: u32) -> Word {
+    match if by == CURRENT { kernel::originator() } else { by } {
+        UNKNOWN => Word::of_unknown(changes),
+        by => Word::of_process(changes, by),
+    }
+}
+
+/// A mark without a look at the inode.
+#[inline(always)]
+unsafe fn add(slot: *mut Slot, index: u32, word: Word) {
+    // SAFETY: `slot` is a map value.
+    unsafe {
+        atomic::add(&raw mut (*slot).version, 1);
+        dirty(slot, index, word);
+    }
+}
+
+#[inline(always)]
+unsafe fn dirty(slot: *mut Slot, index: u32, word: Word) {
+    count(Counter::Marked);
+    // SAFETY: `slot` is a map value.
+    if unsafe { atomic::or(&raw mut (*slot).pending, word.0) } == 0 {
+        queue(index);
+    } else {
+        count(Counter::Coalesced);
     }
 }
 

@@ -2,7 +2,7 @@
 //! inode. The answer is left in the PROBE map.
 
 use aya_ebpf::{helpers::bpf_get_current_task, macros::raw_tracepoint, programs::RawTracePointContext};
-use upcall_common::abi::Probe;
+use upcall_common::abi::{Key, Probe};
 
 use crate::{
     kernel::{self, offset, probe},
@@ -42,6 +42,8 @@ fn inode_of_descriptor(fd: u64) -> u64 {
 fn answer(inode: u64) {
     let Some(out) = PROBE.get_ptr_mut(0) else { return };
     let (key, generation) = (kernel::probe_key(inode), kernel::generation(inode));
+    let overlay = kernel::is_overlay(inode);
+    let upper = if overlay { kernel::upper(inode) } else { 0 };
     let seen = Probe {
         key,
         attrs: kernel::attrs(inode),
@@ -49,10 +51,20 @@ fn answer(inode: u64) {
         generation,
         busy: kernel::busy(inode),
         writecount: probe(inode, offset!(inode_writecount)),
+        mapped: kernel::mapped(inode),
+        upper: match upper {
+            0 => Key::default(),
+            upper => kernel::probe_key(upper),
+        },
+        overlay: overlay as u32,
         pad: 0,
     };
-    // The inode may be freed while it is read: its identity, read again, must still be the same.
-    let stable = inode != 0 && kernel::probe_key(inode) == key && kernel::generation(inode) == generation;
+    // The inode may be freed while it is read: its identity, read again, must still be the same. Memory keeps
+    // the identity of a freed one.
+    let stable = inode != 0
+        && !kernel::is_dying(inode)
+        && kernel::probe_key(inode) == key
+        && kernel::generation(inode) == generation;
     // SAFETY: the map returned it; the daemon reads it after this program has ended.
     unsafe { out.write_volatile(if stable { seen } else { Probe::default() }) };
 }

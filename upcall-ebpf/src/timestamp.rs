@@ -12,7 +12,7 @@ use upcall_common::{
 
 use crate::{
     kernel::{self, Ptr, load, offset},
-    maps::SYSCALLS,
+    maps::{SYSCALLS, control},
     mark::{self, Change},
 };
 
@@ -36,9 +36,21 @@ pub fn inode_set_ctime_to_ts(ctx: BtfTracePointContext) -> i32 {
 
 #[inline(always)]
 fn seen(inode: Ptr, hook: Hook) -> i32 {
+    if is_net() {
+        mark::net(kernel::key(inode), u64::from(kernel::thread()));
+        return 0;
+    }
     let (changes, op) = classify(kernel::is_dir(inode));
+    mark::alias(kernel::key(inode), changes);
     mark::change::<false>(inode, 0, Change { changes, op: op as u16, hook, amount: 0 });
     0
+}
+
+/// Whether hooks are the source, and these tracepoints the net below them.
+#[inline(always)]
+fn is_net() -> bool {
+    // SAFETY: the map returned it.
+    control().is_some_and(|control| unsafe { (&raw const (*control).net).read_volatile() != 0 })
 }
 
 const TS_COMPAT: u32 = 2;

@@ -59,6 +59,8 @@ pub struct Config {
     pub stall_timeout_ms: u64,
     /// How long clients get to read what waits when the daemon ends.
     pub drain_ms: u64,
+    /// How often a file is told of for as long as it is mapped writable; 0: never.
+    pub volatile_ms: u64,
     /// `error`, `warn`, `info`, `debug`, `trace`, or a filter as tracing-subscriber reads it.
     pub log: String,
     pub log_format: LogFormat,
@@ -79,6 +81,7 @@ const KEYS: &[&str] = &[
     "hello_timeout_ms",
     "stall_timeout_ms",
     "drain_ms",
+    "volatile_ms",
     "log",
     "log_format",
 ];
@@ -99,6 +102,7 @@ impl Default for Config {
             hello_timeout_ms: 10_000,
             stall_timeout_ms: 60_000,
             drain_ms: 2000,
+            volatile_ms: 1000,
             log: "info".into(),
             log_format: LogFormat::Human,
         }
@@ -154,6 +158,10 @@ impl Config {
         Ok(())
     }
 
+    pub fn volatile(&self) -> Option<Duration> {
+        (self.volatile_ms > 0).then(|| Duration::from_millis(self.volatile_ms))
+    }
+
     pub fn drain(&self) -> Duration {
         Duration::from_millis(self.drain_ms)
     }
@@ -203,6 +211,7 @@ mod tests {
             hello_timeout_ms = 1
             stall_timeout_ms = 1
             drain_ms = 1
+            volatile_ms = 1
             log = "debug"
             log_format = "json"
         "#;

@@ -15,7 +15,7 @@ use crate::{
     config::Config,
     dispatch,
     events::{self, EventSwitch},
-    hub::{Hub, Limits, Slots},
+    hub::{Hub, Limits, Pace, Slots},
     logging,
     server::{Listeners, Service},
     source::{self, Loaded, Sizes},
@@ -50,7 +50,7 @@ pub fn run(config: &Config) -> Result<()> {
 }
 
 async fn serve(config: &Config, exports: Exports, tcp_principal: Principal, loaded: Loaded) -> Result<()> {
-    let Loaded { source, lost, attached, kernel, slots, dirty, events: event_ring, log } = loaded;
+    let Loaded { source, net, lost, attached, kernel, slots, dirty, events: event_ring, log } = loaded;
     for lost in &lost {
         tracing::warn!(hook = lost.program.name(), why = lost.why, "hook not at work");
     }
@@ -58,6 +58,7 @@ async fn serve(config: &Config, exports: Exports, tcp_principal: Principal, load
     let about = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "source": source.name(),
+        "safety_net": net,
         "epoch": epoch,
         "exports": exports.roots().iter().map(|export| export.path().display().to_string()).collect::<Vec<_>>(),
         "hooks": attached.iter().map(|program| program.name()).collect::<Vec<_>>(),
@@ -68,7 +69,12 @@ async fn serve(config: &Config, exports: Exports, tcp_principal: Principal, load
     let flags = kernel.flags();
     let limits = Limits { clients: config.clients, interests_per_client: config.interests_per_client };
     let tick = clock::coarse_resolution_ns()?;
-    let hub = Arc::new(Hub::new(Box::new(kernel), Slots::new(Box::new(slots)), tick, limits));
+    let hub = Arc::new(Hub::new(
+        Box::new(kernel),
+        Slots::new(Box::new(slots)),
+        Pace { tick, volatile: config.volatile() },
+        limits,
+    ));
     let exports = Arc::new(exports);
     let (event_sender, _) = broadcast::channel(events::BACKLOG);
     let (end, shutdown) = watch::channel(false);

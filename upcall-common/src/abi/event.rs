@@ -1,5 +1,7 @@
 /// Bytes of path in an [`Event`].
 pub const EVENT_PATH: usize = 1024;
+/// Bytes of an [`Event`] before the path.
+pub const EVENT_HEAD: usize = 80;
 /// Longest file name with its terminator: one piece of the path.
 pub const PATH_PIECE: usize = 256;
 
@@ -82,6 +84,17 @@ named! {
     VfsRemovexattrLocked = "__vfs_removexattr_locked",
     SetPosixAcl = "set_posix_acl",
     VfsFileattrSet = "vfs_fileattr_set",
+    FsverityIoctlEnable = "fsverity_ioctl_enable",
+    FileIoctlEntry = "security_file_ioctl_entry",
+    MntDropWriteFile = "mnt_drop_write_file",
+    TruncatePagecacheRangeEntry = "truncate_pagecache_range_entry",
+    InodeDioWaitEntry = "inode_dio_wait_entry",
+    GenericPerformWrite = "generic_perform_write",
+    IomapFileBufferedWrite = "iomap_file_buffered_write",
+    IomapDioCompleteEntry = "iomap_dio_complete_entry",
+    IomapDioComplete = "iomap_dio_complete",
+    DaxIomapRw = "dax_iomap_rw",
+    FilemapDirtyFolio = "filemap_dirty_folio",
     VfsCreate = "vfs_create",
     VfsMknod = "vfs_mknod",
     VfsSymlink = "vfs_symlink",
@@ -94,6 +107,9 @@ named! {
     VfsRename = "vfs_rename",
     DoDentryOpen = "do_dentry_open",
     FaultDirtySharedPage = "fault_dirty_shared_page",
+    DaxIomapFault = "dax_iomap_fault",
+    MmapFileEntry = "security_mmap_file_entry",
+    FileMprotectEntry = "security_file_mprotect_entry",
     VfsFsyncRange = "vfs_fsync_range",
     Evict = "evict",
 }
@@ -108,6 +124,7 @@ pub struct Event {
     /// Bytes written, or the attribute bits of a setattr; 0 where there is no such thing.
     pub amount: u64,
     pub dev: u32,
+    pub subvolume: u32,
     pub tgid: u32,
     pub tid: u32,
     pub uid: u32,
@@ -122,8 +139,9 @@ pub struct Event {
     pub path_len: u32,
     /// 1: the path reaches the filesystem's root; 0: it was cut.
     pub path_whole: u32,
+    pub pad: u32,
     /// Names from the leaf upwards, each ended by a NUL.
     pub path: [u8; EVENT_PATH],
 }
 
-const _: () = assert!(size_of::<Event>() == 72 + EVENT_PATH);
+const _: () = assert!(size_of::<Event>() == EVENT_HEAD + EVENT_PATH);

@@ -6,9 +6,9 @@ mod offsets;
 mod slot;
 mod word;
 
-pub use event::{EVENT_PATH, Event, Hook, Op, PATH_PIECE};
+pub use event::{EVENT_HEAD, EVENT_PATH, Event, Hook, Op, PATH_PIECE};
 pub use offsets::{ABSENT, Offsets, UNSET};
-pub use slot::{Attrs, Key, Slot};
+pub use slot::{Attrs, Key, NET_COMPLETION, NET_SEVERAL, Slot};
 pub use word::{Originator, Word};
 
 /// Names of the maps in the BPF object.
@@ -17,6 +17,8 @@ pub mod maps {
     pub const SLOTS: &str = "SLOTS";
     /// Hash from [`super::Key`] to a slot's index.
     pub const WATCHED: &str = "WATCHED";
+    /// Hash from the [`super::Key`] of an inode below an overlay to the slot of the overlay's inode above it.
+    pub const ALIASES: &str = "ALIASES";
     /// Ring of slot indices (`u32`): each dirty slot once.
     pub const DIRTY: &str = "DIRTY";
     /// Ring of [`super::Event`], lossy, for `upcall debug`.
@@ -45,6 +47,10 @@ pub struct Control {
     pub scan: u64,
     /// Non-zero while somebody looks at the event ring.
     pub events_on: u64,
+    /// Non-zero: the timestamp tracepoints are the safety net under hooks, not the source.
+    pub net: u64,
+    /// Non-zero once there is an alias.
+    pub aliases: u64,
 }
 
 /// Index into the per-CPU counters.
@@ -79,20 +85,33 @@ pub struct Probe {
     pub busy: u32,
     /// How often the inode is open for writing (negative: writing is denied).
     pub writecount: i32,
+    /// How many shared mappings of it there are that may be written to.
+    pub mapped: u32,
+    /// The inode of the upper layer below an overlay's inode; all 0 where there is none.
+    pub upper: Key,
+    /// 1: an inode of an overlay, which may get an upper inode by and by.
+    pub overlay: u32,
     pub pad: u32,
 }
 
 impl Probe {
+    /// The record in words.
+    pub const WORDS: usize = 14;
+
     /// From the record as little-endian machines lay it out.
-    pub const fn from_words(words: [u64; 11]) -> Self {
-        let [ino, dev, a, b, c, d, e, f, inode, generation_busy, writecount] = words;
+    pub const fn from_words(words: [u64; Self::WORDS]) -> Self {
+        let [ino, dev, a, b, c, d, e, f, inode, generation_busy, write_mapped, upper, upper_dev, overlay] =
+            words;
         Self {
             key: Key::from_words([ino, dev]),
             attrs: Attrs::from_words([a, b, c, d, e, f]),
             inode,
             generation: generation_busy as u32,
             busy: (generation_busy >> 32) as u32,
-            writecount: writecount as u32 as i32,
+            writecount: write_mapped as u32 as i32,
+            mapped: (write_mapped >> 32) as u32,
+            upper: Key::from_words([upper, upper_dev]),
+            overlay: overlay as u32,
             pad: 0,
         }
     }
@@ -118,7 +137,7 @@ pub struct Syscall {
 }
 
 const _: () = {
-    assert!(size_of::<Control>() == 16);
-    assert!(size_of::<Probe>() == 88);
+    assert!(size_of::<Control>() == 32);
+    assert!(size_of::<Probe>() == 8 * Probe::WORDS);
     assert!(size_of::<Syscall>() == 12);
 };

@@ -34,6 +34,7 @@ macro_rules! offsets {
 
 offsets! {
     sb_dev,
+    sb_magic,
     inode_sb,
     inode_ino,
     inode_generation,
@@ -49,6 +50,13 @@ offsets! {
     inode_rwsem_count,
     inode_dio_count,
     inode_writecount,
+    inode_mapping,
+    inode_state,
+    /// Bits of `i_state` that say that the inode is about to go, or gone.
+    inode_dying,
+    /// `address_space.i_mmap_writable`: shared mappings that may be written to.
+    mapping_writable,
+    mapping_host,
     /// `i_dentry.first`: the head of the list of aliases.
     inode_aliases,
     dentry_inode,
@@ -59,6 +67,8 @@ offsets! {
     file_inode,
     file_dentry,
     file_mode,
+    /// `backing_file.user_path.dentry` (from 6.5), counted from the `struct file` in it.
+    backing_dentry,
     task_files,
     files_fdt,
     fdt_fd,
@@ -80,7 +90,21 @@ offsets! {
     tctx_task,
     task_tgid,
     vm_fault_vma,
+    vm_fault_flags,
     vma_file,
+    vma_flags,
+    dio_iocb,
+    dio_flags,
+    /// `iomap_dio.wait_for_completion`: the submitter waits, and completes the write itself.
+    dio_waits,
+    /// `btrfs_inode.vfs_inode`, and fields counted from the start of `btrfs_inode`; absent without btrfs.
+    btrfs_inode_vfs,
+    btrfs_inode_root,
+    /// `btrfs_root.root_key.objectid`.
+    btrfs_root_id,
+    /// `ovl_inode.vfs_inode`, and a field counted from the start of `ovl_inode`; absent without overlayfs.
+    ovl_inode_vfs,
+    ovl_inode_upper,
     rename_old_dentry,
     rename_new_dentry,
     /// The directories, before and after.

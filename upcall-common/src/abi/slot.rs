@@ -1,26 +1,27 @@
-/// What the kernel calls an inode: `(super_block.s_dev, inode.i_ino)`. Not `st_dev` and `st_ino`, which differ
-/// on btrfs subvolumes and overlayfs.
+/// What the kernel calls an inode: `(super_block.s_dev, inode.i_ino)`, on btrfs with the subvolume, whose inode
+/// numbers are its own. Not `st_dev` and `st_ino`, which differ on btrfs subvolumes and overlayfs.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Key {
     pub ino: u64,
     /// The kernel's own encoding: major << 20 | minor.
     pub dev: u32,
-    pub pad: u32,
+    /// The low half of the subvolume's root id on btrfs; 0 elsewhere, and where the kernel does not tell.
+    pub subvolume: u32,
 }
 
 impl Key {
     pub const fn new(dev: u32, ino: u64) -> Self {
-        Self { ino, dev, pad: 0 }
+        Self { ino, dev, subvolume: 0 }
     }
 
     /// The record as little-endian machines lay it out.
     pub const fn words(self) -> [u64; 2] {
-        [self.ino, self.dev as u64]
+        [self.ino, pair(self.dev, self.subvolume)]
     }
 
-    pub const fn from_words([ino, dev]: [u64; 2]) -> Self {
-        Self::new(dev as u32, ino)
+    pub const fn from_words([ino, dev_subvolume]: [u64; 2]) -> Self {
+        Self { ino, dev: dev_subvolume as u32, subvolume: (dev_subvolume >> 32) as u32 }
     }
 }
 
@@ -93,8 +94,16 @@ pub struct Slot {
     /// The version that `attrs` belong to.
     pub attrs_version: u64,
     pub attrs: Attrs,
-    pub reserved: [u64; 3],
+    /// The thread in which the safety net saw a change that no hook has told of yet: 0 for none,
+    /// [`NET_SEVERAL`] once there are two. The hook that tells of it clears it.
+    pub net: u64,
+    pub reserved: [u64; 2],
 }
+
+/// In [`Slot::net`]: not a thread, but the completion of a direct write, whose submitter nobody knows.
+pub const NET_COMPLETION: u64 = 1 << 32;
+/// See [`Slot::net`].
+pub const NET_SEVERAL: u64 = u64::MAX;
 
 const _: () = {
     assert!(size_of::<Key>() == 16);

@@ -47,6 +47,12 @@ impl Word {
         Self((changes as u64 & CHANGE_MASK) | !CHANGE_MASK)
     }
 
+    /// The word to OR in for what the safety net saw: it says nothing of the originator.
+    #[inline(always)]
+    pub const fn of_net() -> Self {
+        Self(crate::change::NET as u64)
+    }
+
     /// Nothing is pending.
     pub const fn is_clean(self) -> bool {
         self.0 == 0
@@ -65,7 +71,11 @@ impl Word {
     }
 }
 
-const _: () = assert!(crate::change::ALL as u64 & !CHANGE_MASK == 0);
+const _: () = {
+    use crate::change::{ALL, EARLY, NET};
+    assert!((ALL | EARLY | NET) as u64 & !CHANGE_MASK == 0);
+    assert!(ALL & (EARLY | NET) == 0);
+};
 
 #[cfg(test)]
 mod tests {
@@ -89,6 +99,13 @@ mod tests {
                 assert_eq!(word.originator() == Originator::Unknown, a != b, "{a} and {b}");
             }
         }
+    }
+
+    #[test]
+    fn the_safety_net_leaves_the_originator_alone() {
+        let word = Word(Word::of_net().0 | Word::of_process(MODE, 5).0);
+        assert_eq!(word.originator(), Originator::Process(5));
+        assert_eq!(Word::of_net().originator(), Originator::Unknown);
     }
 
     #[test]

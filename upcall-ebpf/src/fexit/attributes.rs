@@ -114,3 +114,19 @@ pub fn vfs_fileattr_set(ctx: FExitContext) -> i32 {
     }
     changed(ctx.arg(1), FLAGS | TIMES, Op::Ioctl, Hook::VfsFileattrSet, 0)
 }
+
+/// `int fsverity_ioctl_enable(struct file *filp, const void __user *uarg)`
+#[fexit(function = "fsverity_ioctl_enable")]
+pub fn fsverity_ioctl_enable(ctx: FExitContext) -> i32 {
+    if returned_int(&ctx) != 0 {
+        return 0;
+    }
+    let file: Ptr = ctx.arg(0);
+    changed(
+        kernel::follow(file, offset!(file_dentry)),
+        FLAGS | TIMES,
+        Op::Ioctl,
+        Hook::FsverityIoctlEnable,
+        0,
+    )
+}

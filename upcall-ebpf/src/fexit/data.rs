@@ -6,7 +6,7 @@ use aya_ebpf::{
 };
 use upcall_common::{
     abi::{Hook, Op},
-    change::{DATA, SIZE, TIMES, VOLATILE},
+    change::{DATA, SIZE, TIMES},
 };
 
 use super::{returned, returned_int};
@@ -15,7 +15,7 @@ use crate::{
     mark::{self, Change},
 };
 
-const WRITTEN: u32 = DATA | SIZE | TIMES;
+pub(super) const WRITTEN: u32 = DATA | SIZE | TIMES;
 
 #[inline(always)]
 fn written(file: Ptr, op: Op, hook: Hook, amount: i64) -> i32 {
@@ -23,11 +23,26 @@ fn written(file: Ptr, op: Op, hook: Hook, amount: i64) -> i32 {
 }
 
 #[inline(always)]
-fn changed(file: Ptr, changes: u32, op: Op, hook: Hook, amount: i64) -> i32 {
+pub(super) fn changed(file: Ptr, changes: u32, op: Op, hook: Hook, amount: i64) -> i32 {
     if amount > 0 && !file.is_null() {
         let dentry = load::<u64>(file, offset!(file_dentry));
         let what = Change { changes, op: op as u16, hook, amount: amount as u64 };
         mark::change::<true>(kernel::inode_of_file(file), dentry, what);
+    }
+    0
+}
+
+/// As [`changed`], also for who uses the file through an overlay: the kernel calls the hook for the file of the
+/// layer below alone.
+#[inline(always)]
+pub(super) fn changed_below(file: Ptr, changes: u32, op: Op, hook: Hook, amount: i64) -> i32 {
+    changed(file, changes, op, hook, amount);
+    if amount > 0 && !file.is_null() {
+        let inode = kernel::above(file);
+        if inode != 0 {
+            let what = Change { changes, op: op as u16, hook, amount: amount as u64 };
+            mark::by_current(kernel::probe_key(inode), inode, 0, what);
+        }
     }
     0
 }
@@ -119,7 +134,7 @@ pub fn aio_complete_rw(ctx: FEntryContext) -> i32 {
 /// unsigned int flags)`
 #[fexit(function = "iter_file_splice_write")]
 pub fn iter_file_splice_write(ctx: FExitContext) -> i32 {
-    written(ctx.arg(1), Op::Splice, Hook::IterFileSpliceWrite, returned(&ctx))
+    changed_below(ctx.arg(1), WRITTEN, Op::Splice, Hook::IterFileSpliceWrite, returned(&ctx))
 }
 
 /// `ssize_t vfs_copy_file_range(struct file *file_in, loff_t pos_in, struct file *file_out, loff_t pos_out,
@@ -150,14 +165,6 @@ pub fn vfs_fallocate(ctx: FExitContext) -> i32 {
         return 0;
     }
     written(ctx.arg(0), Op::Fallocate, Hook::VfsFallocate, ctx.arg::<i64>(3))
-}
-
-/// `vm_fault_t fault_dirty_shared_page(struct vm_fault *vmf)`: the first store to a clean page of a mapping.
-#[fexit(function = "fault_dirty_shared_page")]
-pub fn fault_dirty_shared_page(ctx: FExitContext) -> i32 {
-    let vma = kernel::follow(ctx.arg(0), offset!(vm_fault_vma));
-    let file = kernel::follow(vma, offset!(vma_file));
-    changed(file, WRITTEN | VOLATILE, Op::Mmap, Hook::FaultDirtySharedPage, 1)
 }
 
 /// `int vfs_fsync_range(struct file *file, loff_t start, loff_t end, int datasync)`: stores to pages that were

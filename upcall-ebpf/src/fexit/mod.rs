@@ -6,7 +6,10 @@
 mod attributes;
 mod data;
 mod entries;
+mod inner;
+mod ioctl;
 mod lifetime;
+mod mapping;
 
 use aya_ebpf::programs::FExitContext;
 

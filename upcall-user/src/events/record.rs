@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use upcall_common::{
-    abi::{EVENT_PATH, Event, Hook, Key, Op},
+    abi::{EVENT_HEAD, EVENT_PATH, Event, Hook, Key, Op},
     change,
 };
 
@@ -33,6 +33,8 @@ pub struct LiveEvent {
     pub interested: usize,
     pub told: usize,
     #[serde(skip)]
+    subvolume: u32,
+    #[serde(skip)]
     bits: u32,
 }
 
@@ -50,11 +52,11 @@ impl LiveEvent {
     pub(super) fn parse(record: &[u8], mounts: &mut Mounts) -> Option<Self> {
         let mut fields = Fields(record);
         let (time, ino, amount) = (fields.u64()?, fields.u64()?, fields.u64()?);
-        let (dev, pid, tid, uid, bits) =
-            (fields.u32()?, fields.u32()?, fields.u32()?, fields.u32()?, fields.u32()?);
+        let (dev, subvolume, pid, tid, uid, bits) =
+            (fields.u32()?, fields.u32()?, fields.u32()?, fields.u32()?, fields.u32()?, fields.u32()?);
         let (op, hook) = (Op::from_raw(fields.u16()?)?, Hook::from_raw(fields.u16()?)?);
         let comm = text(fields.take(16)?);
-        let (used, whole) = (fields.u32()? as usize, fields.u32()? != 0);
+        let (used, whole, _) = (fields.u32()? as usize, fields.u32()? != 0, fields.u32()?);
         let names = fields.take(EVENT_PATH)?.get(..used)?;
         let path = if whole { mounts.locate(dev, &join(names)) } else { None };
         Some(Self {
@@ -72,12 +74,13 @@ impl LiveEvent {
             changes: change::names(bits).collect(),
             interested: 0,
             told: 0,
+            subvolume,
             bits,
         })
     }
 
     pub(super) fn key(&self) -> Key {
-        Key::new(self.dev, self.ino)
+        Key { ino: self.ino, dev: self.dev, subvolume: self.subvolume }
     }
 
     pub(super) fn bits(&self) -> u32 {
@@ -95,7 +98,7 @@ impl LiveEvent {
     }
 }
 
-const _: () = assert!(size_of::<Event>() == 72 + EVENT_PATH);
+const _: () = assert!(size_of::<Event>() == EVENT_HEAD + EVENT_PATH);
 
 /// Names come leaf first, each ended by a NUL.
 fn join(names: &[u8]) -> String {

@@ -29,6 +29,11 @@ pub trait Kernel: Send {
     fn watch(&mut self, key: Key, slot: u32) -> io::Result<()>;
     /// Changes of `key` mark nothing any more.
     fn unwatch(&mut self, key: Key) -> io::Result<()>;
+    /// From now on, changes of the inode `below` an overlay's mark the slot of that one too.
+    fn add_alias(&mut self, below: Key, slot: u32) -> io::Result<()>;
+    fn remove_alias(&mut self, below: Key) -> io::Result<()>;
+    /// Whether changes made through an overlay may mark the inode below alone.
+    fn needs_aliases(&self) -> bool;
     /// Whether a mark comes before the change is visible, so that each needs a trailing edge.
     fn marks_early(&self) -> bool;
     /// The kernel's coarse clock, which stamps inodes: monotonic nanoseconds.

@@ -3,6 +3,7 @@
 
 mod clients;
 mod kernel;
+mod layers;
 mod lifetimes;
 mod registry;
 mod settle;
@@ -24,7 +25,7 @@ use std::{
 use tokio::sync::Notify;
 use upcall_common::{
     abi::{Attrs, Key, Originator, Probe},
-    change::{DATA, FORGET, SIZE, TIMES},
+    change::{ALL, DATA, EARLY, FORGET, NET, SIZE, TIMES},
 };
 
 pub use clients::{ClientInfo, Process};
@@ -46,6 +47,15 @@ pub struct Limits {
     pub interests_per_client: usize,
 }
 
+/// When the hub looks at inodes again.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// Nanoseconds by which the kernel's coarse clock steps.
+    pub tick: u64,
+    /// How often a file is told of for as long as it is mapped writable.
+    pub volatile: Option<Duration>,
+}
+
 /// Slots or interests that are worked on before others get the lock.
 pub const STEP: usize = 1024;
 
@@ -61,6 +71,7 @@ struct State {
     slots: Slots,
     registry: Registry,
     trail: Trail,
+    volatile: Option<Duration>,
     lifetimes: Lifetimes,
     clients: Clients,
     /// Clients that have left and whose interests are still to be taken away.
@@ -123,13 +134,13 @@ pub struct Schedule {
 }
 
 impl Hub {
-    /// `tick`: nanoseconds by which the kernel's coarse clock steps.
-    pub fn new(kernel: Box<dyn Kernel>, slots: Slots, tick: u64, limits: Limits) -> Self {
+    pub fn new(kernel: Box<dyn Kernel>, slots: Slots, pace: Pace, limits: Limits) -> Self {
         let state = State {
             kernel,
             slots,
             registry: Registry::default(),
-            trail: Trail::new(tick),
+            trail: Trail::new(pace.tick),
+            volatile: pace.volatile,
             lifetimes: Lifetimes::default(),
             clients: Clients::default(),
             leaving: Vec::new(),
@@ -370,7 +381,7 @@ impl State {
         let settled = probe.busy == 0 && view.version() == version && !view.is_dirty();
         let mut resting = settled;
         if self.kernel.marks_early() {
-            if settled {
+            if settled && settle::attrs_are_sure(&probe) {
                 // With such a source no BPF program stores attributes.
                 view.set_attrs(version, &probe.attrs);
             }
@@ -381,11 +392,16 @@ impl State {
             }
             resting &= !self.trail.contains(slot);
         }
+        resting &= probe.mapped == 0;
+        self.follow_layer(slot, &probe);
+        if !self.trail.contains(slot) {
+            self.look_again(slot, &probe, self.kernel.coarse_now());
+        }
         let interest = self.registry.register(client, slot, wish, version).ok_or(RegisterError::Kernel)?;
         Ok(Registered {
             interest,
             version,
-            attrs: settled.then_some(probe.attrs),
+            attrs: (settled && settle::attrs_are_sure(&probe)).then_some(probe.attrs),
             unchanged: held && known == version && resting,
         })
     }
@@ -446,6 +462,7 @@ impl State {
     /// Nobody is interested in the slot's inode any more.
     fn release(&mut self, slot: u32) {
         self.trail.remove(slot);
+        self.leave_layer(slot);
         if let Some(key) = self.registry.unwatch(slot)
             && let Err(error) = self.kernel.unwatch(key)
         {
@@ -462,14 +479,21 @@ impl State {
             return;
         }
         let (changes, originator) = (word.changes(), word.originator());
+        let early = self.kernel.marks_early() || changes & (EARLY | NET) != 0;
+        let changes = changes & ALL;
+        if early && self.registry.watched(slot).is_some() {
+            self.trail.note(slot, changes, originator, self.kernel.coarse_now());
+        }
+        if changes == 0 {
+            // The safety net alone: a hook is about to tell, or the trail will.
+            return;
+        }
+        let Some(view) = self.slots.get(slot) else { return };
         let mut version = view.version();
         let marks = self.registry.marks_taken(slot, version);
         if marks == 0 {
             version = view.raise();
             self.registry.marks_taken(slot, version);
-        }
-        if self.kernel.marks_early() && self.registry.watched(slot).is_some() {
-            self.trail.note(slot, changes, originator, self.kernel.coarse_now());
         }
         self.totals.takes += 1;
         self.hand_on(Taken { slot, changes, originator, version, marks }, wake);

@@ -16,7 +16,7 @@ use upcall_common::abi::{Attrs, Key, Probe, Word};
 use super::{
     Slots,
     kernel::{Kernel, KernelCounts},
-    slots::Words,
+    slots::{NET, Words},
 };
 
 /// One nanosecond clock, all inodes, and the slots.
@@ -27,6 +27,7 @@ pub(super) struct World {
     pub(super) early: bool,
     pub(super) inodes: HashMap<i32, Probe>,
     watched: HashMap<Key, u32>,
+    pub(super) aliases: HashMap<Key, u32>,
     pub(super) marked: u64,
     pub(super) dirty: Vec<u32>,
 }
@@ -67,6 +68,28 @@ impl Model {
         world.inodes.values_mut().filter(|probe| probe.inode == ino).for_each(change);
     }
 
+    /// What `net()` does.
+    pub(super) fn net(&self, ino: u64, thread: u64) {
+        let mut world = self.world.lock().expect("world");
+        let Some(&slot) = world.watched.get(&Key::new(1, ino)) else { return };
+        let words = &self.memory[slot as usize];
+        words[NET].store(thread, SeqCst);
+        if words[0].fetch_or(Word::of_net().0, SeqCst) == 0 {
+            world.dirty.push(slot);
+        }
+    }
+
+    /// What a hook does in the thread in which the net saw something before.
+    pub(super) fn hooked(&self, ino: u64, thread: u64, word: Word) {
+        let slot = self.world.lock().expect("world").watched.get(&Key::new(1, ino)).copied();
+        if let Some(slot) = slot {
+            let net = &self.memory[slot as usize][NET];
+            // Another thread's stays.
+            let _ = net.compare_exchange(thread, 0, SeqCst, SeqCst);
+        }
+        self.mark(ino, word);
+    }
+
     /// What `mark()` does; whether the slot is newly dirty.
     pub(super) fn mark(&self, ino: u64, word: Word) -> bool {
         let mut world = self.world.lock().expect("world");
@@ -104,6 +127,20 @@ impl Kernel for Model {
     fn unwatch(&mut self, key: Key) -> io::Result<()> {
         self.world.lock().expect("world").watched.remove(&key);
         Ok(())
+    }
+
+    fn add_alias(&mut self, below: Key, slot: u32) -> io::Result<()> {
+        self.world.lock().expect("world").aliases.insert(below, slot);
+        Ok(())
+    }
+
+    fn remove_alias(&mut self, below: Key) -> io::Result<()> {
+        self.world.lock().expect("world").aliases.remove(&below);
+        Ok(())
+    }
+
+    fn needs_aliases(&self) -> bool {
+        self.world.lock().expect("world").early
     }
 
     fn marks_early(&self) -> bool {

@@ -96,6 +96,8 @@ pub struct Watched {
     /// The inode had a link when it was last looked at.
     pub linked: bool,
     pub origin: Option<Origin>,
+    /// The inode below an overlay's whose changes mark this slot too.
+    pub below: Option<Key>,
     interests: Vec<InterestIndex>,
 }
 
@@ -199,8 +201,10 @@ impl Registry {
         let Probe { key, generation, .. } = *probe;
         let linked = probe.attrs.nlink > 0;
         self.by_key.insert(key, slot);
-        self.watched
-            .insert(slot, Watched { key, generation, taken: version, linked, origin, interests: Vec::new() });
+        self.watched.insert(
+            slot,
+            Watched { key, generation, taken: version, linked, origin, below: None, interests: Vec::new() },
+        );
     }
 
     /// Takes the slot from its inode. Returns the key, unless another slot has taken it over.

@@ -1,8 +1,8 @@
 //! The end of a change: what a slot's inode is like once its tick is over and nobody writes it.
 
 use upcall_common::{
-    abi::{Attrs, BUSY_SHARED, Key, Originator, Probe},
-    change::{DATA, ENTRIES, FORGET, MODE, NLINK, OWNER, SIZE, TIMES},
+    abi::{Attrs, BUSY_SHARED, Key, NET_COMPLETION, Originator, Probe},
+    change::{DATA, ENTRIES, FORGET, MODE, NLINK, OTHER, OWNER, SIZE, TIMES, VOLATILE},
 };
 
 use super::{ClientIndex, Origin, State, trail::Unsettled};
@@ -21,6 +21,8 @@ pub struct Gone {
 const WRITING_GAP: u64 = 8;
 /// The same for one that is being read, or about to be written directly.
 const READING_GAP: u64 = 256;
+/// What may have happened to a file that is mapped writable.
+const STORED: u32 = DATA | TIMES | VOLATILE;
 
 impl State {
     /// Looks at a slot after its tick and tells what was marked once more, now that it is visible, with what
@@ -40,27 +42,72 @@ impl State {
         let clock = self.kernel.coarse_realtime();
         let Some(probe) = self.peek(slot, key, generation) else {
             // Without an inode in memory nobody is writing it.
-            self.tell_as(slot, unsettled.changes, unsettled.originator, wake);
+            if unsettled.changes != 0 {
+                self.tell_as(slot, unsettled.changes, unsettled.originator, wake);
+            }
             return Some(Gone { slot, key, generation, origin });
         };
-        let mut changes = unsettled.changes | difference(&old, &probe.attrs);
-        if linked && probe.attrs.nlink == 0 {
+        let early = self.kernel.marks_early();
+        let at_rest = probe.busy == 0 && !(early && may_stay_silent(&probe.attrs, clock));
+        let mut changes = unsettled.changes | self.follow_layer(slot, &probe);
+        if at_rest {
+            changes |= self.caught(slot);
+        }
+        if early && changes != 0 {
+            changes |= difference(&old, &probe.attrs);
+        }
+        if early && linked && probe.attrs.nlink == 0 {
             changes |= FORGET;
+        }
+        if probe.mapped == 0 {
+            changes &= !VOLATILE;
         }
         if let Some(watched) = self.registry.watched_mut(slot) {
             watched.linked = probe.attrs.nlink > 0;
         }
-        let version = self.tell_as(slot, changes, alone(unsettled.originator, &probe), wake);
-        if probe.busy != 0 || may_stay_silent(&probe.attrs, clock) {
+        let mut version = before;
+        if changes != 0 {
+            version = self.tell_as(slot, changes, alone(unsettled.originator, &probe), wake);
+        }
+        if !at_rest {
             // Held shared, it may be a reader as well, whom each upcall might bring back.
             let most = if probe.busy == BUSY_SHARED { READING_GAP } else { WRITING_GAP };
             self.trail.again(slot, unsettled, now, most);
-        } else if version == before + 1
+        } else if !self.look_again(slot, &probe, now)
+            && early
+            && version == before + 1
+            && attrs_are_sure(&probe)
             && let Some(view) = self.slots.get(slot)
         {
             view.set_attrs(version, &probe.attrs);
         }
         None
+    }
+
+    /// Sees to it that a slot that is not in the trail is looked at now and then, if its inode may change without any
+    /// mark. Whether it may.
+    pub(super) fn look_again(&mut self, slot: u32, probe: &Probe, now: u64) -> bool {
+        let next = match self.volatile {
+            Some(pause) if probe.mapped > 0 => Some((STORED, pause)),
+            _ => self.layer_look(probe).map(|pause| (0, pause)),
+        };
+        let Some((changes, pause)) = next else { return false };
+        let pause = u64::try_from(pause.as_nanos()).unwrap_or(u64::MAX);
+        self.trail.rest(slot, changes, now.saturating_add(pause));
+        true
+    }
+
+    /// Changes that the safety net saw and of which no hook has told.
+    fn caught(&mut self, slot: u32) -> u32 {
+        match self.slots.get(slot).map_or(0, |view| view.take_net()) {
+            0 => 0,
+            // Not a missing hook: nothing but the completion tells of such a write.
+            NET_COMPLETION => DATA | SIZE | TIMES,
+            _ => {
+                self.totals.net_only += 1;
+                OTHER
+            }
+        }
     }
 
     /// Tells an unsettled slot at once, for a client that asks for a barrier; it stays in the trail.
@@ -91,6 +138,12 @@ impl State {
             }
         }
     }
+}
+
+/// Whether the inode itself says what a reader would see: an overlay's gets the times of the inode below late, and
+/// stores to a mapping change them late.
+pub(super) fn attrs_are_sure(probe: &Probe) -> bool {
+    probe.overlay == 0 && probe.mapped == 0
 }
 
 /// Whether a further change may get the very stamp that the inode has, so that nothing is marked. Within the tick

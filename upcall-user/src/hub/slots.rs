@@ -12,6 +12,8 @@ use upcall_common::abi::{Attrs, Key, Slot, Word};
 /// A slot as words: what the BPF programs know as [`Slot`].
 pub type Words = [AtomicU64; WORDS];
 const WORDS: usize = size_of::<Slot>() / 8;
+const _: () =
+    assert!(core::mem::offset_of!(Slot, net) == 8 * NET && core::mem::offset_of!(Slot, attrs) == 8 * ATTRS);
 
 const PENDING: usize = 0;
 const VERSION: usize = 1;
@@ -20,6 +22,7 @@ const KEY: usize = 3;
 const GENERATION_AND_LOCK: usize = 5;
 const ATTRS_VERSION: usize = 6;
 const ATTRS: usize = 7;
+pub(super) const NET: usize = 13;
 
 /// One slot.
 #[derive(Clone, Copy)]
@@ -55,6 +58,14 @@ impl View<'_> {
 
     pub fn set_inode(&self, address: u64) {
         self.0[INODE].store(address, SeqCst);
+    }
+
+    /// What the safety net saw and no hook has told of since: see [`Slot::net`].
+    pub fn take_net(&self) -> u64 {
+        match self.0[NET].load(SeqCst) {
+            0 => 0,
+            _ => self.0[NET].swap(0, SeqCst),
+        }
     }
 
     /// The attributes, if they are those of `version` and nobody was storing others meanwhile.
@@ -136,6 +147,7 @@ impl Slots {
         }
         words[GENERATION_AND_LOCK].store(u64::from(generation), SeqCst);
         words[ATTRS_VERSION].store(0, SeqCst);
+        words[NET].store(0, SeqCst);
         words[VERSION].fetch_max(version, SeqCst);
         words[PENDING].store(0, SeqCst);
         Some(slot)

@@ -13,6 +13,8 @@ pub struct Totals {
     pub retold: u64,
     /// Times that all slots were looked at.
     pub scans: u64,
+    /// Changes that no hook saw, but the safety net.
+    pub net_only: u64,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -35,6 +37,8 @@ pub struct HubStatus {
     pub interests: usize,
     /// Slots whose trailing edge is still to come.
     pub unsettled: usize,
+    /// Slots that are looked at now and then: mapped writable, or below an overlay and not copied up.
+    pub resting: usize,
     #[serde(flatten)]
     pub totals: Totals,
     pub kernel: KernelCounts,
@@ -67,7 +71,8 @@ impl Hub {
             slots: state.slots.capacity(),
             slots_used: state.registry.slots(),
             interests: state.registry.interests(),
-            unsettled: state.trail.len(),
+            unsettled: state.trail.unsettled(),
+            resting: state.trail.resting(),
             totals: state.totals,
             kernel,
             account: state.registry.account(),

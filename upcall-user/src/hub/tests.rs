@@ -4,12 +4,13 @@ use std::{fs::File, os::fd::AsFd, time::Duration};
 
 use upcall_common::{
     abi::{BUSY_WRITER, Word},
-    change::{ANY, DATA, EXPIRED, FORGET, MODE, SIZE},
+    change::{ANY, DATA, EXPIRED, FORGET, MODE, OTHER, SIZE, VOLATILE},
 };
 
 use super::{model::Model, *};
 
 const TICK: u64 = 4;
+const VOLATILE_PAUSE: u64 = 100;
 const OTHER_PROCESS: u32 = 4000;
 
 struct Bench {
@@ -22,7 +23,8 @@ impl Bench {
     fn new(slots: usize, early: bool) -> Self {
         let (model, memory) = Model::new(slots, early);
         let limits = Limits { clients: 10, interests_per_client: 100 };
-        let hub = Hub::new(Box::new(model.clone()), memory, TICK, limits);
+        let pace = Pace { tick: TICK, volatile: Some(Duration::from_nanos(VOLATILE_PAUSE)) };
+        let hub = Hub::new(Box::new(model.clone()), memory, pace, limits);
         Self { model, hub, files: Vec::new() }
     }
 
@@ -342,4 +344,100 @@ fn a_barrier_does_not_wait_for_what_comes_after_it() {
         bench.hub.take_upcalls(client, 100, last).into_iter().map(|upcall| upcall.cookie).collect();
     assert_eq!(before, [10]);
     assert_eq!(bench.told(client), [(20, DATA)]);
+}
+
+#[test]
+fn what_only_the_safety_net_saw_is_told_when_the_inode_is_at_rest() {
+    let mut bench = Bench::new(4, false);
+    let file = bench.file(1);
+    let client = bench.client();
+    bench.watch(client, file, 10, ANY).expect("watch");
+    bench.model.net(1, 77);
+    bench.dispatch();
+    assert_eq!(bench.told(client), [], "a hook may still tell");
+    bench.model.edit(1, |probe| probe.busy = BUSY_WRITER);
+    bench.pass(1);
+    bench.hub.tick();
+    assert_eq!(bench.told(client), [], "the change is still being made");
+    bench.model.edit(1, |probe| probe.busy = 0);
+    bench.pass(8);
+    bench.hub.tick();
+    assert_eq!(bench.told(client), [(10, OTHER)]);
+    assert_eq!(bench.hub.status().totals.net_only, 1);
+    let Account { marked, delivered, coalesced, suppressed, .. } = bench.hub.status().account;
+    assert_eq!((marked, delivered + coalesced + suppressed), (1, 1));
+}
+
+#[test]
+fn what_a_hook_told_of_is_not_told_again_for_the_safety_net() {
+    let mut bench = Bench::new(4, false);
+    let file = bench.file(1);
+    let client = bench.client();
+    bench.watch(client, file, 10, ANY).expect("watch");
+    bench.model.net(1, 77);
+    bench.dispatch();
+    bench.model.hooked(1, 77, by_other(DATA));
+    bench.dispatch();
+    bench.pass(1);
+    bench.hub.tick();
+    assert_eq!(bench.told(client), [(10, DATA)]);
+    assert_eq!((bench.hub.status().totals.net_only, bench.hub.status().unsettled), (0, 0));
+}
+
+#[test]
+fn a_file_that_is_mapped_writable_is_told_of_until_it_is_not() {
+    for early in [false, true] {
+        let mut bench = Bench::new(4, early);
+        let file = bench.file(1);
+        let client = bench.client();
+        bench.watch(client, file, 10, ANY | VOLATILE).expect("watch");
+        bench.model.edit(1, |probe| probe.mapped = 1);
+        bench.model.mark(1, by_other(DATA | VOLATILE | EARLY));
+        bench.dispatch();
+        assert_eq!(bench.told(client), [(10, DATA | VOLATILE)], "at once");
+        bench.pass(1);
+        bench.hub.tick();
+        assert_eq!(bench.told(client), [(10, DATA | VOLATILE)], "when the store has been made");
+        let status = bench.hub.status();
+        assert_eq!((status.unsettled, status.resting), (0, 1));
+        for _ in 0..3 {
+            bench.pass(VOLATILE_PAUSE);
+            bench.hub.tick();
+            assert_eq!(bench.told(client), [(10, DATA | TIMES | VOLATILE)]);
+        }
+        bench.model.edit(1, |probe| probe.mapped = 0);
+        bench.pass(VOLATILE_PAUSE);
+        bench.hub.tick();
+        assert_eq!(bench.told(client), [(10, DATA | TIMES)], "the last one");
+        bench.pass(VOLATILE_PAUSE);
+        bench.hub.tick();
+        assert_eq!((bench.told(client), bench.hub.status().resting), (vec![], 0));
+    }
+}
+
+#[test]
+fn a_file_of_an_overlay_follows_the_inode_below_once_it_is_copied_up() {
+    let mut bench = Bench::new(4, true);
+    let file = bench.file(1);
+    bench.model.edit(1, |probe| probe.overlay = 1);
+    let client = bench.client();
+    let made = bench.watch(client, file, 10, ANY).expect("watch");
+    assert_eq!(made.attrs, None, "an overlay's inode may lag behind");
+    bench.pass(Duration::from_secs(1).as_nanos() as u64);
+    bench.hub.tick();
+    assert_eq!(bench.told(client), [], "not copied up: nothing to tell");
+    let below = Key::new(9, 9);
+    bench.model.edit(1, |probe| probe.upper = below);
+    bench.pass(Duration::from_secs(1).as_nanos() as u64);
+    bench.hub.tick();
+    let told = bench.told(client);
+    assert!(
+        matches!(told[..], [(10, changes)] if changes & OTHER != 0),
+        "it may have been changed: {told:?}"
+    );
+    let aliases = || bench.model.world.lock().expect("world").aliases.clone();
+    assert_eq!(aliases().into_keys().collect::<Vec<_>>(), [below]);
+    assert_eq!(bench.hub.status().resting, 0);
+    bench.hub.unregister(client, made.interest).expect("unregister");
+    assert!(aliases().is_empty());
 }

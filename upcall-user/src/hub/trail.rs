@@ -14,6 +14,8 @@ pub struct Unsettled {
     pub originator: Originator,
     /// Ticks until the next look if the inode is busy at this one.
     gap: u64,
+    /// All has been told: it is looked at now and then for what nobody marks.
+    resting: bool,
 }
 
 /// Slots that have been marked and not yet come to rest.
@@ -22,21 +24,22 @@ pub struct Trail {
     tick: u64,
     slots: HashMap<u32, (u64, Unsettled)>,
     due: BTreeSet<(u64, u32)>,
+    /// How many of them are resting.
+    resting: usize,
 }
 
 impl Trail {
     /// `tick`: how far the kernel's coarse clock steps, in nanoseconds.
     pub fn new(tick: u64) -> Self {
-        Self { tick: tick.max(1), slots: HashMap::new(), due: BTreeSet::new() }
+        Self { tick: tick.max(1), slots: HashMap::new(), due: BTreeSet::new(), resting: 0 }
     }
 
     /// A mark was taken when the coarse clock said `now`.
     pub fn note(&mut self, slot: u32, changes: u32, originator: Originator, now: u64) {
-        let mut unsettled = Unsettled { changes, originator, gap: 1 };
-        if let Some((due, earlier)) = self.slots.get(&slot) {
+        let mut unsettled = Unsettled { changes, originator, gap: 1, resting: false };
+        if let Some(earlier) = self.remove(slot) {
             unsettled.changes |= earlier.changes;
             unsettled.originator = originator.and(earlier.originator);
-            self.due.remove(&(*due, slot));
         }
         self.schedule(slot, now + self.tick, unsettled);
     }
@@ -47,7 +50,15 @@ impl Trail {
         self.schedule(slot, now + gap * self.tick, Unsettled { gap: gap * 2, ..unsettled });
     }
 
+    /// All has been told; look again at `due`, and tell `changes` then.
+    pub fn rest(&mut self, slot: u32, changes: u32, due: u64) {
+        let unsettled = Unsettled { changes, originator: Originator::Unknown, gap: 1, resting: true };
+        self.schedule(slot, due, unsettled);
+    }
+
+    /// The slot must not be in the trail.
     fn schedule(&mut self, slot: u32, due: u64, unsettled: Unsettled) {
+        self.resting += usize::from(unsettled.resting);
         self.slots.insert(slot, (due, unsettled));
         self.due.insert((due, slot));
     }
@@ -65,6 +76,7 @@ impl Trail {
     pub fn remove(&mut self, slot: u32) -> Option<Unsettled> {
         let (due, unsettled) = self.slots.remove(&slot)?;
         self.due.remove(&(due, slot));
+        self.resting -= usize::from(unsettled.resting);
         Some(unsettled)
     }
 
@@ -77,8 +89,14 @@ impl Trail {
         self.due.first().map(|(due, _)| *due)
     }
 
-    pub fn len(&self) -> usize {
-        self.slots.len()
+    /// Slots with something still to be told.
+    pub fn unsettled(&self) -> usize {
+        self.slots.len() - self.resting
+    }
+
+    /// Slots that are looked at now and then.
+    pub fn resting(&self) -> usize {
+        self.resting
     }
 }
 
@@ -98,7 +116,7 @@ mod tests {
         assert_eq!(trail.pop_due(103), None);
         let (slot, unsettled) = trail.pop_due(104).expect("due");
         assert_eq!((slot, unsettled.changes, unsettled.originator), (7, DATA, A));
-        assert_eq!((trail.len(), trail.next_due()), (0, None));
+        assert_eq!((trail.unsettled(), trail.next_due()), (0, None));
     }
 
     #[test]
@@ -110,6 +128,20 @@ mod tests {
         let (_, unsettled) = trail.pop_due(106).expect("due");
         assert_eq!((unsettled.changes, unsettled.originator), (DATA | MODE, Originator::Unknown));
         assert_eq!(trail.pop_due(u64::MAX), None);
+    }
+
+    #[test]
+    fn a_resting_slot_is_not_unsettled_until_it_is_marked() {
+        let mut trail = Trail::new(4);
+        trail.rest(7, DATA, 1000);
+        assert_eq!((trail.unsettled(), trail.resting(), trail.next_due()), (0, 1, Some(1000)));
+        trail.note(7, MODE, A, 100);
+        assert_eq!((trail.unsettled(), trail.resting(), trail.next_due()), (1, 0, Some(104)));
+        let (_, unsettled) = trail.pop_due(104).expect("due");
+        assert_eq!(unsettled.changes, DATA | MODE);
+        trail.rest(7, DATA, 1000);
+        trail.remove(7);
+        assert_eq!((trail.unsettled(), trail.resting(), trail.next_due()), (0, 0, None));
     }
 
     #[test]

@@ -16,6 +16,9 @@ pub enum LayoutError {
     NoField(String),
 }
 
+/// Where it publishes those of its modules.
+const MODULES: &str = "/sys/kernel/btf";
+
 /// The kernel's types.
 pub struct Layout {
     btf: Btf,
@@ -24,6 +27,11 @@ pub struct Layout {
 impl Layout {
     pub fn of_running_kernel() -> Result<Self, LayoutError> {
         Ok(Self { btf: Btf::from_file(VMLINUX)? })
+    }
+
+    /// The types that a module adds. `None`: built in, or not loaded (then nothing of it is mounted either).
+    fn of_module(&self, name: &str) -> Option<Self> {
+        Some(Self { btf: Btf::from_split_file(format!("{MODULES}/{name}"), &self.btf).ok()? })
     }
 
     /// Byte offset of a field, written `struct.field.field`; the way through anonymous members is found.
@@ -78,6 +86,50 @@ impl Layout {
         self.offset(path).unwrap_or(ABSENT)
     }
 
+    /// Bits of `inode.i_state` that say that the inode is about to leave memory or has left it (`I_WILL_FREE`,
+    /// `I_FREEING`, `I_CLEAR`). From about 6.18 on they are in the type information, under two names so far; before,
+    /// they moved once, when the field became 32 bits wide.
+    fn dying_bits(&self) -> u32 {
+        const OF_64_BITS: u32 = 0b111 << 4;
+        const OF_32_BITS: u32 = 0b111 << 6;
+        let named = ["inode_state_flags_enum", "inode_state_flags_t"]
+            .iter()
+            .find_map(|name| self.enumerators(name, &["I_WILL_FREE", "I_FREEING", "I_CLEAR"]));
+        match named {
+            Some(bits) => bits,
+            None if self.is_32_bits("inode", "i_state") => OF_32_BITS,
+            None => OF_64_BITS,
+        }
+    }
+
+    /// The values of those of an enumeration's members that it has, together. `None`: no such enumeration.
+    fn enumerators(&self, name: &str, members: &[&str]) -> Option<u32> {
+        let kinds = self.btf.resolve_types_by_name(name).ok()?;
+        let outer = kinds.into_iter().find_map(|kind| match kind {
+            Type::Enum(outer) => Some(outer),
+            _ => None,
+        })?;
+        let named = |member: &&btf_rs::EnumMember| {
+            self.btf.resolve_name(*member).is_ok_and(|name| members.contains(&name.as_str()))
+        };
+        Some(outer.members.iter().filter(named).fold(0, |bits, member| bits | member.val()))
+    }
+
+    /// Whether a field is an integer of 32 bits.
+    fn is_32_bits(&self, outer: &str, field: &str) -> bool {
+        let named = |member: &&btf_rs::Member| self.btf.resolve_name(*member).is_ok_and(|name| name == field);
+        let width = |kind: &Type| {
+            let Type::Struct(outer) = kind else { return None };
+            let member = outer.members.iter().find(named)?;
+            match self.plain(self.btf.resolve_chained_type(member).ok()?)? {
+                Type::Int(int) => Some(int.size()),
+                _ => None,
+            }
+        };
+        let kinds = self.btf.resolve_types_by_name(outer);
+        kinds.is_ok_and(|kinds| kinds.iter().find_map(width) == Some(4))
+    }
+
     /// Whether the kernel has a function of this name that programs can attach to.
     pub fn has_function(&self, name: &str) -> bool {
         self.function(name).is_some()
@@ -121,8 +173,14 @@ impl Layout {
     pub fn offsets(&self) -> Result<Offsets, LayoutError> {
         // `struct timespec64`: seconds, then nanoseconds.
         const NSEC: u32 = 8;
+        let (btrfs, overlay) = (self.of_module("btrfs"), self.of_module("overlay"));
+        let within = |module: &Option<Self>, path: &str| {
+            let found = self.offset(path).or_else(|| module.as_ref()?.offset(path));
+            found.unwrap_or(ABSENT)
+        };
         Ok(Offsets {
             sb_dev: self.need("super_block.s_dev")?,
+            sb_magic: self.need("super_block.s_magic")?,
             inode_sb: self.need("inode.i_sb")?,
             inode_ino: self.need("inode.i_ino")?,
             inode_generation: self.need("inode.i_generation")?,
@@ -154,6 +212,11 @@ impl Layout {
             inode_rwsem_count: self.need("inode.i_rwsem.count")?,
             inode_dio_count: self.need("inode.i_dio_count")?,
             inode_writecount: self.need("inode.i_writecount")?,
+            inode_mapping: self.need("inode.i_mapping")?,
+            inode_state: self.need("inode.i_state")?,
+            inode_dying: self.dying_bits(),
+            mapping_writable: self.need("address_space.i_mmap_writable")?,
+            mapping_host: self.need("address_space.host")?,
             inode_aliases: self.need("inode.i_dentry")?,
             dentry_inode: self.need("dentry.d_inode")?,
             dentry_parent: self.need("dentry.d_parent")?,
@@ -162,6 +225,7 @@ impl Layout {
             file_inode: self.need("file.f_inode")?,
             file_dentry: self.need("file.f_path.dentry")?,
             file_mode: self.need("file.f_mode")?,
+            backing_dentry: self.optional("backing_file.user_path.dentry"),
             task_files: self.need("task_struct.files")?,
             files_fdt: self.need("files_struct.fdt")?,
             fdt_fd: self.need("fdtable.fd")?,
@@ -178,7 +242,17 @@ impl Layout {
             tctx_task: self.optional("io_uring_task.task"),
             task_tgid: self.need("task_struct.tgid")?,
             vm_fault_vma: self.need("vm_fault.vma")?,
+            vm_fault_flags: self.need("vm_fault.flags")?,
             vma_file: self.need("vm_area_struct.vm_file")?,
+            vma_flags: self.need("vm_area_struct.vm_flags")?,
+            dio_iocb: self.optional("iomap_dio.iocb"),
+            dio_flags: self.optional("iomap_dio.flags"),
+            dio_waits: self.optional("iomap_dio.wait_for_completion"),
+            btrfs_inode_vfs: within(&btrfs, "btrfs_inode.vfs_inode"),
+            btrfs_inode_root: within(&btrfs, "btrfs_inode.root"),
+            btrfs_root_id: within(&btrfs, "btrfs_root.root_key.objectid"),
+            ovl_inode_vfs: within(&overlay, "ovl_inode.vfs_inode"),
+            ovl_inode_upper: within(&overlay, "ovl_inode.__upperdentry"),
             rename_old_dentry: self.need("renamedata.old_dentry")?,
             rename_new_dentry: self.need("renamedata.new_dentry")?,
             rename_old_dir: self.first(&[("renamedata.old_dir", 0), ("renamedata.old_parent", 0)])?,

@@ -39,6 +39,10 @@ const fn entry(hook: Hook) -> Program {
     Program { hook, kind: Kind::Entry, on: hook.name() }
 }
 
+const fn entry_of(hook: Hook, on: &'static str) -> Program {
+    Program { hook, kind: Kind::Entry, on }
+}
+
 /// All of source `timestamp`: each is needed.
 pub const TIMESTAMP: &[Program] =
     &[tracepoint(Hook::CtimeNsXchg), tracepoint(Hook::CtimeXchgSkip), tracepoint(Hook::InodeSetCtimeToTs)];
@@ -63,18 +67,32 @@ pub const FEXIT: &[Program] = &[
     exit(Hook::VfsRemovexattrLocked),
     exit(Hook::SetPosixAcl),
     exit(Hook::VfsFileattrSet),
+    exit(Hook::FsverityIoctlEnable),
+    entry_of(Hook::FileIoctlEntry, "security_file_ioctl"),
+    exit(Hook::MntDropWriteFile),
+    entry_of(Hook::InodeDioWaitEntry, "inode_dio_wait"),
+    entry_of(Hook::TruncatePagecacheRangeEntry, "truncate_pagecache_range"),
+    exit(Hook::GenericPerformWrite),
+    exit(Hook::IomapFileBufferedWrite),
+    entry_of(Hook::IomapDioCompleteEntry, "iomap_dio_complete"),
+    exit(Hook::IomapDioComplete),
+    exit(Hook::DaxIomapRw),
+    exit(Hook::FilemapDirtyFolio),
     exit(Hook::VfsCreate),
     exit(Hook::VfsMknod),
     exit(Hook::VfsSymlink),
     exit(Hook::VfsMkdir),
     exit(Hook::VfsLink),
-    Program { hook: Hook::VfsUnlinkEntry, kind: Kind::Entry, on: "vfs_unlink" },
+    entry_of(Hook::VfsUnlinkEntry, "vfs_unlink"),
     exit(Hook::VfsUnlink),
-    Program { hook: Hook::VfsRmdirEntry, kind: Kind::Entry, on: "vfs_rmdir" },
+    entry_of(Hook::VfsRmdirEntry, "vfs_rmdir"),
     exit(Hook::VfsRmdir),
     exit(Hook::VfsRename),
     exit(Hook::DoDentryOpen),
     exit(Hook::FaultDirtySharedPage),
+    exit(Hook::DaxIomapFault),
+    entry_of(Hook::MmapFileEntry, "security_mmap_file"),
+    entry_of(Hook::FileMprotectEntry, "security_file_mprotect"),
     exit(Hook::VfsFsyncRange),
     entry(Hook::Evict),
 ];

@@ -30,6 +30,10 @@ type ControlWords = [AtomicU64; size_of::<Control>() / 8];
 pub struct Flags(Arc<MappedArray<ControlWords>>);
 
 impl Flags {
+    pub(super) fn new(control: MappedArray<ControlWords>) -> Self {
+        Self(Arc::new(control))
+    }
+
     /// Whether a BPF program found the dirty ring full since the last call.
     pub fn take_scan(&self) -> bool {
         self.word(0).is_some_and(|word| word.load(SeqCst) != 0 && word.swap(0, SeqCst) != 0)
@@ -39,6 +43,20 @@ impl Flags {
     pub fn set_events(&self, on: bool) {
         if let Some(word) = self.word(1) {
             word.store(u64::from(on), SeqCst);
+        }
+    }
+
+    /// Whether the timestamp tracepoints are the safety net.
+    pub(super) fn set_net(&self, on: bool) {
+        if let Some(word) = self.word(2) {
+            word.store(u64::from(on), SeqCst);
+        }
+    }
+
+    /// From now on BPF programs look for aliases.
+    fn set_aliases(&self) {
+        if let Some(word) = self.word(3) {
+            word.store(1, SeqCst);
         }
     }
 
@@ -53,6 +71,7 @@ pub struct BpfKernel {
     ebpf: Ebpf,
     source: Source,
     watched: HashMap<MapData, [u64; 2], u32>,
+    aliases: HashMap<MapData, [u64; 2], u32>,
     counters: PerCpuArray<MapData, u64>,
     flags: Flags,
     probe: MappedArray<ProbeWords>,
@@ -63,11 +82,12 @@ impl BpfKernel {
         ebpf: Ebpf,
         source: Source,
         watched: HashMap<MapData, [u64; 2], u32>,
+        aliases: HashMap<MapData, [u64; 2], u32>,
         counters: PerCpuArray<MapData, u64>,
-        control: MappedArray<ControlWords>,
+        flags: Flags,
         probe: MappedArray<ProbeWords>,
     ) -> Self {
-        Self { ebpf, source, watched, counters, flags: Flags(Arc::new(control)), probe }
+        Self { ebpf, source, watched, aliases, counters, flags, probe }
     }
 
     pub fn flags(&self) -> Flags {
@@ -111,6 +131,19 @@ impl Kernel for BpfKernel {
 
     fn unwatch(&mut self, key: Key) -> io::Result<()> {
         self.watched.remove(&key.words()).map_err(io::Error::other)
+    }
+
+    fn add_alias(&mut self, below: Key, slot: u32) -> io::Result<()> {
+        self.flags.set_aliases();
+        self.aliases.insert(below.words(), slot, 0).map_err(io::Error::other)
+    }
+
+    fn remove_alias(&mut self, below: Key) -> io::Result<()> {
+        self.aliases.remove(&below.words()).map_err(io::Error::other)
+    }
+
+    fn needs_aliases(&self) -> bool {
+        self.source == Source::Timestamp
     }
 
     fn marks_early(&self) -> bool {

@@ -14,7 +14,7 @@ use super::{
     Source, SourceChoice,
     btf::{Layout, LayoutError},
     hooks::{FEXIT_CORE, Kind, Program},
-    kernel::BpfKernel,
+    kernel::{BpfKernel, Flags},
     syscalls,
 };
 use crate::{hub::Words, sys::map::MappedArray};
@@ -65,6 +65,8 @@ pub enum LoadError {
 /// A source at work. Dropping it detaches the programs.
 pub struct Loaded {
     pub source: Source,
+    /// Whether the timestamp tracepoints watch for what the hooks of `fexit` miss.
+    pub net: bool,
     /// Programs of the source that the kernel lacks or refused.
     pub lost: Vec<Lost>,
     pub attached: Vec<&'static Program>,
@@ -80,7 +82,10 @@ pub fn load(choice: SourceChoice, sizes: Sizes, log_level: u8) -> Result<Loaded,
     let layout = Layout::of_running_kernel()?;
     let btf = Btf::from_sys_fs().map_err(aya::EbpfError::from)?;
     let mut ebpf = load_object(&layout, &btf, sizes, log_level)?;
-    let (source, attached, lost) = match choice {
+    let control =
+        MappedArray::new(map_fd(ebpf.map(maps::CONTROL).ok_or(LoadError::Incomplete(maps::CONTROL))?)?, 1)?;
+    let flags = Flags::new(control);
+    let (source, mut attached, lost) = match choice {
         SourceChoice::Fexit => with_source(&mut ebpf, Source::Fexit, &layout, &btf)?,
         SourceChoice::Timestamp => with_source(&mut ebpf, Source::Timestamp, &layout, &btf)?,
         SourceChoice::Auto => match with_source(&mut ebpf, Source::Fexit, &layout, &btf) {
@@ -89,6 +94,7 @@ pub fn load(choice: SourceChoice, sizes: Sizes, log_level: u8) -> Result<Loaded,
                 .map_err(|timestamp| LoadError::NoSource { fexit: why(fexit), timestamp: why(timestamp) })?,
         },
     };
+    let net = source == Source::Fexit && spread_net(&mut ebpf, &flags, &layout, &btf, &mut attached);
     let log = EbpfLogger::init(&mut ebpf).ok();
     for name in ["identify", "peek"] {
         program::<RawTracePoint>(&mut ebpf, name)?.load().map_err(|error| refused(name, &error))?;
@@ -97,17 +103,16 @@ pub fn load(choice: SourceChoice, sizes: Sizes, log_level: u8) -> Result<Loaded,
     for (number, call) in syscalls::table() {
         table.set(number, [call.file, call.dir, call.op], 0)?;
     }
-    let (slots, control, probe) =
-        (take(&mut ebpf, maps::SLOTS)?, take(&mut ebpf, maps::CONTROL)?, take(&mut ebpf, maps::PROBE)?);
+    let (slots, probe) = (take(&mut ebpf, maps::SLOTS)?, take(&mut ebpf, maps::PROBE)?);
     let slots = MappedArray::new(map_fd(&slots)?, sizes.slots as usize)?;
-    let control = MappedArray::new(map_fd(&control)?, 1)?;
     let probe = MappedArray::new(map_fd(&probe)?, 1)?;
     let watched: HashMap<_, [u64; 2], u32> = take(&mut ebpf, maps::WATCHED)?.try_into()?;
+    let aliases: HashMap<_, [u64; 2], u32> = take(&mut ebpf, maps::ALIASES)?.try_into()?;
     let counters: PerCpuArray<_, u64> = take(&mut ebpf, maps::COUNTERS)?.try_into()?;
     let dirty = take(&mut ebpf, maps::DIRTY)?.try_into()?;
     let events = take(&mut ebpf, maps::EVENTS)?.try_into()?;
-    let kernel = BpfKernel::new(ebpf, source, watched, counters, control, probe);
-    Ok(Loaded { source, lost, attached, kernel, slots, dirty, events, log })
+    let kernel = BpfKernel::new(ebpf, source, watched, aliases, counters, flags, probe);
+    Ok(Loaded { source, net, lost, attached, kernel, slots, dirty, events, log })
 }
 
 fn load_object(layout: &Layout, btf: &Btf, sizes: Sizes, log_level: u8) -> Result<Ebpf, LoadError> {
@@ -118,6 +123,7 @@ fn load_object(layout: &Layout, btf: &Btf, sizes: Sizes, log_level: u8) -> Resul
         .override_global("AYA_LOG_LEVEL", &log_level, false)
         .map_max_entries(maps::SLOTS, sizes.slots)
         .map_max_entries(maps::WATCHED, sizes.slots)
+        .map_max_entries(maps::ALIASES, sizes.slots)
         .map_max_entries(maps::DIRTY, sizes.dirty_ring_bytes)
         .map_max_entries(maps::EVENTS, sizes.event_ring_bytes)
         .load(OBJECT)?)
@@ -148,6 +154,29 @@ fn with_source(ebpf: &mut Ebpf, source: Source, layout: &Layout, btf: &Btf) -> R
         }
     }
     Ok((source, attached, lost))
+}
+
+/// Attaches the timestamp tracepoints below the hooks, where this kernel has them: what they alone see is a change
+/// that no hook knows of. Whether they are at work.
+fn spread_net(
+    ebpf: &mut Ebpf,
+    flags: &Flags,
+    layout: &Layout,
+    btf: &Btf,
+    attached: &mut Vec<&'static Program>,
+) -> bool {
+    // Before they attach: without it they would mark as a source does.
+    flags.set_net(true);
+    match with_source(ebpf, Source::Timestamp, layout, btf) {
+        Ok((_, net, _)) => {
+            attached.extend(net);
+            true
+        }
+        Err(error) => {
+            tracing::debug!(%error, "no safety net below the hooks");
+            false
+        }
+    }
 }
 
 fn attach(ebpf: &mut Ebpf, wanted: &'static Program, layout: &Layout, btf: &Btf) -> Result<(), String> {
