@@ -49,9 +49,8 @@ pub(super) const OPS: &[Op] = &[
     })
     // How rename(2) says that a filesystem does not have it.
     .refused_with(&[libc::EINVAL]),
-    op("rename_over", &[OVERWRITTEN, at("other", RENAME), DIR], |dir| {
-        fs::rename(dir.join("other"), dir.join("dir/present"))
-    }),
+    op("rename_over", &[at("dir/present", NLINK), at("other", RENAME), DIR], rename_over),
+    op("rename_over_last", &[Subject { path: "dir/present", expected: FORGET, ends: true }], rename_over),
     op("rename_across", &[at("dir/present", RENAME), DIR, DIR2], |dir| {
         fs::rename(dir.join("dir/present"), dir.join("dir2/new"))
     }),
@@ -60,7 +59,9 @@ pub(super) const OPS: &[Op] = &[
     }),
 ];
 
-const OVERWRITTEN: Subject = Subject { path: "dir/present", expected: NLINK | FORGET, ends: true };
+fn rename_over(dir: &Path) -> io::Result<()> {
+    fs::rename(dir.join("other"), dir.join("dir/present"))
+}
 
 fn rename(dir: &Path, from: &str, to: &str, flags: RenameFlags) -> io::Result<()> {
     Ok(renameat2(AT_FDCWD, &dir.join(from), AT_FDCWD, &dir.join(to), flags)?)

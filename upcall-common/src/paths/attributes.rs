@@ -19,10 +19,8 @@ pub(super) const PATHS: &[MutationPath] = &[
     path("FS_IOC_SETFLAGS (chattr)", "set_flags", &[Hook::VfsFileattrSet]),
     path("FS_IOC_FSSETXATTR: flags", "set_extended_flags", &[Hook::VfsFileattrSet]),
     path("FS_IOC_FSSETXATTR: project id", "set_project", &[Hook::VfsFileattrSet]),
-    path("fs-verity enabled", "verity", &[]).but(&[
-        Gap::fexit(&[], "no function that is hooked sees it"),
-        Gap::timestamp(&["ext4"], "ext4 updates no timestamp, and the contents stay as they are"),
-    ]),
+    path("fs-verity enabled", "verity", &[Hook::FsverityIoctlEnable, Hook::MntDropWriteFile])
+        .but(&[Gap::timestamp(&["ext4"], "ext4 updates no timestamp, and the contents stay as they are")]),
     path("set-user-id bit dropped by a write", "suid_dropped", &[Hook::NotifyChange]),
 ];
 

@@ -3,19 +3,6 @@
 use super::{Gap, MutationPath};
 use crate::abi::Hook;
 
-const UPPER_ALONE: &str = "the kernel changes the upper file alone: watch that one";
-const DIRTY: &str = "the kernel notes the first store to a clean page only";
-const NEVER_CLEAN: &str = "a page of tmpfs stays dirty";
-const THROUGH_OVERLAY: &[Gap] =
-    &[Gap::fexit(&["overlayfs"], UPPER_ALONE), Gap::timestamp(&["overlayfs"], UPPER_ALONE)];
-const AFTER_CLEANING: &[Gap] = &[
-    Gap::fexit(&["overlayfs"], UPPER_ALONE),
-    Gap::timestamp(&["overlayfs"], UPPER_ALONE),
-    Gap::fexit(&["tmpfs"], NEVER_CLEAN),
-    Gap::timestamp(&["tmpfs"], NEVER_CLEAN),
-];
-const UNHOOKED: &str = "no function that is hooked sees it";
-
 pub(super) const PATHS: &[MutationPath] = &[
     path("write", "write", &[Hook::VfsWrite]),
     path("pwrite", "pwrite", &[Hook::VfsWrite]),
@@ -30,9 +17,8 @@ pub(super) const PATHS: &[MutationPath] = &[
     path("io_uring write, submitted by the kernel (SQPOLL)", "io_uring_sqpoll", &[Hook::KiocbDone]),
     path("Linux AIO write, buffered", "aio_write", &[Hook::AioCompleteRw]),
     path("Linux AIO write, O_DIRECT", "aio_direct", &[Hook::AioCompleteRw]),
-    path("splice", "splice", &[Hook::IterFileSpliceWrite]).but(&[Gap::fexit(&["overlayfs"], UPPER_ALONE)]),
-    path("sendfile", "sendfile", &[Hook::IterFileSpliceWrite])
-        .but(&[Gap::fexit(&["overlayfs"], UPPER_ALONE)]),
+    path("splice", "splice", &[Hook::IterFileSpliceWrite]),
+    path("sendfile", "sendfile", &[Hook::IterFileSpliceWrite]),
     path("copy_file_range", "copy_file_range", &[Hook::VfsCopyFileRange]),
     path("copy_file_range, between filesystems", "copy_file_range_across", &[Hook::VfsCopyFileRange]),
     path("FICLONE", "reflink", &[Hook::VfsCloneFileRange]),
@@ -48,26 +34,33 @@ pub(super) const PATHS: &[MutationPath] = &[
     path("truncate", "truncate", &[Hook::NotifyChange]),
     path("ftruncate", "ftruncate", &[Hook::NotifyChange]),
     path("open, O_TRUNC", "open_truncate", &[Hook::NotifyChange]),
-    path("mmap: first store to a page", "mapped_store", &[Hook::FaultDirtySharedPage]).but(THROUGH_OVERLAY),
-    path("mmap: store after msync", "mapped_store_after_msync", &[Hook::FaultDirtySharedPage])
-        .but(AFTER_CLEANING),
-    path("mmap: store after write-back", "mapped_store_after_writeback", &[Hook::FaultDirtySharedPage])
-        .but(AFTER_CLEANING),
+    path("mmap: first store to a page", "mapped_store", &[Hook::FaultDirtySharedPage]),
+    path("mmap: store after msync", "mapped_store_after_msync", &[Hook::FaultDirtySharedPage]),
+    path("mmap: store after write-back", "mapped_store_after_writeback", &[Hook::FaultDirtySharedPage]),
     path(
         "mmap: process_vm_writev into the mapping",
         "mapped_process_vm_writev",
         &[Hook::FaultDirtySharedPage],
-    )
-    .but(THROUGH_OVERLAY),
-    path("mmap: store to a dirty page", "mapped_store_to_dirty", &[])
-        .but(&[Gap::fexit(&[], DIRTY), Gap::timestamp(&[], DIRTY)]),
-    path("loop device: write to the backing file", "loop_write", &[]).but(&[Gap::fexit(&[], UNHOOKED)]),
-    path("EXT4_IOC_MOVE_EXT", "move_extents", &[])
-        .but(&[Gap::fexit(&[], UNHOOKED), Gap::timestamp(&[], "it updates no timestamp")]),
-    path("XFS_IOC_EXCHANGE_RANGE", "exchange_range", &[]).but(&[Gap::fexit(&[], UNHOOKED)]),
+    ),
+    path("mmap: store to a dirty page", "mapped_store_to_dirty", &[Hook::MmapFileEntry])
+        .but(&[Gap::fexit(&["overlayfs"], BELOW), Gap::timestamp(&["overlayfs"], BELOW)]),
+    path(
+        "loop device: write to the backing file",
+        "loop_write",
+        &[
+            Hook::DoIterReadvWritev,
+            Hook::GenericPerformWrite,
+            Hook::IomapFileBufferedWrite,
+            Hook::FilemapDirtyFolio,
+        ],
+    ),
+    path("EXT4_IOC_MOVE_EXT", "move_extents", &[Hook::MntDropWriteFile])
+        .but(&[Gap::timestamp(&[], "it updates no timestamp")]),
+    path("XFS_IOC_EXCHANGE_RANGE", "exchange_range", &[Hook::TruncatePagecacheRangeEntry]),
     path("swap file: pages going out", "swap", &[]).but(&[Gap::fexit(&[], SWAP), Gap::timestamp(&[], SWAP)]),
 ];
 
+const BELOW: &str = "it is the upper file that is mapped: watch that one";
 const SWAP: &str =
     "the kernel writes the blocks below the filesystem; nobody can read a swap file for its contents";
 
