@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 use crate::{daemon::Daemon, deadline::in_vm};
 
-pub const NAMES: [&str; 4] = ["ext4", "xfs", "btrfs", "tmpfs"];
+pub const NAMES: [&str; 5] = ["ext4", "xfs", "btrfs", "tmpfs", "overlayfs"];
 
 /// The least that mkfs.btrfs and mkfs.xfs take, with room to spare.
 const IMAGE_BYTES: u64 = 512 << 20;
@@ -96,9 +96,11 @@ impl Filesystems {
 impl Drop for Filesystems {
     fn drop(&mut self) {
         let Some(dir) = &self.mounts else { return };
-        for (name, _) in &self.all {
-            // One that could not be mounted is none to unmount. Detached, for whoever still has files open.
-            let _ = umount2(&dir.path().join(name), MntFlags::MNT_DETACH);
+        // What could not be mounted is none to unmount. Detached, for whoever still has files open.
+        for (name, _) in self.all.iter().rev() {
+            for path in [dir.path().join(name), layers(dir.path(), name)] {
+                let _ = umount2(&path, MntFlags::MNT_DETACH);
+            }
         }
     }
 }
@@ -106,15 +108,55 @@ impl Drop for Filesystems {
 fn make(name: &str, dir: &Path) -> Result<PathBuf> {
     let root = dir.join(name);
     fs::create_dir(&root)?;
-    if name == "tmpfs" {
-        mount(Some("tmpfs"), &root, Some("tmpfs"), MsFlags::empty(), Some("mode=755"))?;
-        return Ok(root);
+    match name {
+        "tmpfs" => mount(Some("tmpfs"), &root, Some("tmpfs"), MsFlags::empty(), Some("mode=755"))?,
+        "overlayfs" => overlay(&root, &layers(dir, name))?,
+        _ => image(name, &root)?,
     }
-    let image = dir.join(format!("{name}.image"));
-    File::create_new(&image)?.set_len(IMAGE_BYTES)?;
-    run(Command::new(format!("mkfs.{name}")).arg(&image))?;
-    run(Command::new("mount").args(["-o", "loop", "-t", name]).arg(&image).arg(&root))?;
     Ok(root)
+}
+
+/// An overlay whose layers are on a filesystem of their own.
+fn overlay(root: &Path, layers: &Path) -> Result<()> {
+    fs::create_dir(layers)?;
+    image("xfs", layers)?;
+    let made = ["lower", "upper", "work"].map(|layer| {
+        let path = layers.join(layer);
+        fs::create_dir(&path).map(|()| path)
+    });
+    let [lower, upper, work] = made;
+    let options =
+        format!("lowerdir={},upperdir={},workdir={}", lower?.display(), upper?.display(), work?.display());
+    Ok(mount(Some("overlay"), root, Some("overlay"), MsFlags::empty(), Some(options.as_str()))?)
+}
+
+fn layers(dir: &Path, name: &str) -> PathBuf {
+    dir.join(format!("{name}.layers"))
+}
+
+/// What makes a filesystem have more than it has by itself, for kernels that know of it.
+fn features(name: &str) -> &'static [&'static str] {
+    match name {
+        // fs-verity needs blocks as large as pages on older kernels.
+        "ext4" => &["-b", "4096", "-O", "verity,project"],
+        _ => &[],
+    }
+}
+
+/// A filesystem in a file beside where it is mounted.
+fn image(name: &str, root: &Path) -> Result<()> {
+    let image = root.with_added_extension("image");
+    File::create_new(&image)?.set_len(IMAGE_BYTES)?;
+    let force = if name == "ext4" { "-F" } else { "-f" };
+    let make = |features: &[&str]| {
+        run(Command::new(format!("mkfs.{name}")).arg(force).args(features).arg(&image))?;
+        run(Command::new("mount").args(["-o", "loop", "-t", name]).arg(&image).arg(root))
+    };
+    let features = features(name);
+    match make(features) {
+        Err(_) if !features.is_empty() => make(&[]),
+        done => done,
+    }
 }
 
 fn run(command: &mut Command) -> Result<()> {

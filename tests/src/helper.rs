@@ -11,7 +11,11 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use crate::{entry, op, writer_client};
+use crate::{
+    entry,
+    op::{self, Change},
+    writer_client,
+};
 
 /// The argument that makes the test program a helper.
 const PERFORM: &str = "--perform";
@@ -37,9 +41,9 @@ impl Helper {
         self.child.id()
     }
 
-    /// One of [`op::all`], on the stage in `dir`. The error number if the kernel refused it.
-    pub fn perform(&mut self, op: &str, dir: &Path) -> Result<Result<(), i32>> {
-        self.order(&["op", op], dir)?;
+    /// Does what comes before one of [`op::all`], on the stage in `dir`. The error number if the kernel refused it.
+    pub fn prepare(&mut self, op: &str, dir: &Path) -> Result<Result<(), i32>> {
+        self.order(&["prepare", op], dir)?;
         self.answer()
     }
 
@@ -47,6 +51,28 @@ impl Helper {
     pub fn entry(&mut self, case: &str, dir: &Path) -> Result<Result<(), i32>> {
         self.order(&["entry", case], dir)?;
         self.answer()
+    }
+
+    /// Makes the change that was prepared, and keeps what it needs.
+    pub fn change(&mut self) -> Result<Result<(), i32>> {
+        self.say("change")?;
+        self.answer()
+    }
+
+    /// Lets go of what the change needed.
+    pub fn end(&mut self) -> Result<()> {
+        self.say("end")?;
+        self.finish()
+    }
+
+    /// One of [`op::all`] from begin to end.
+    pub fn perform(&mut self, op: &str, dir: &Path) -> Result<Result<(), i32>> {
+        let done = match self.prepare(op, dir)? {
+            Ok(()) => self.change()?,
+            refused => refused,
+        };
+        self.end()?;
+        Ok(done)
     }
 
     /// Overwrites the start of a file.
@@ -72,8 +98,12 @@ impl Helper {
 
     fn order(&mut self, words: &[&str], path: &Path) -> Result<()> {
         let path = path.to_str().context("a path that is no text")?;
+        self.say(&format!("{} {path}", words.join(" ")))
+    }
+
+    fn say(&mut self, command: &str) -> Result<()> {
         let commands = self.commands.as_mut().context("the helper has no input")?;
-        Ok(writeln!(commands, "{} {path}", words.join(" "))?)
+        Ok(writeln!(commands, "{command}")?)
     }
 
     fn answer(&mut self) -> Result<Result<(), i32>> {
@@ -128,8 +158,9 @@ pub fn play() -> Option<Result<()>> {
 }
 
 fn serve() -> Result<()> {
+    let mut prepared = None;
     for line in io::stdin().lines() {
-        let answer = match obey(&line?) {
+        let answer = match obey(&line?, &mut prepared) {
             Ok(()) => String::from("done"),
             Err(error) => match error.raw_os_error() {
                 Some(number) => format!("errno {number}"),
@@ -143,12 +174,23 @@ fn serve() -> Result<()> {
     Ok(())
 }
 
-fn obey(command: &str) -> io::Result<()> {
+fn obey(command: &str, prepared: &mut Option<Change>) -> io::Result<()> {
     let words: Vec<&str> = command.split(' ').collect();
     let number = |text: &str| text.parse::<u64>().map_err(io::Error::other);
     match *words.as_slice() {
-        ["op", name, dir] => op::perform(name, Path::new(dir)),
         ["entry", name, dir] => entry::perform(name, Path::new(dir)),
+        ["prepare", name, dir] => {
+            let op = op::find(name).ok_or_else(|| io::Error::other("there is no such operation"))?;
+            // What the one before holds goes first.
+            *prepared = None;
+            *prepared = Some(op.prepare(Path::new(dir))?);
+            Ok(())
+        }
+        ["change"] => prepared.as_mut().ok_or_else(|| io::Error::other("nothing is prepared"))?(),
+        ["end"] => {
+            *prepared = None;
+            Ok(())
+        }
         ["count", count, file] => {
             let file = File::options().write(true).open(file)?;
             (1..=number(count)?).try_for_each(|number| file.write_all_at(&number.to_le_bytes(), 0))

@@ -1,7 +1,6 @@
 //! What the integration tests share: filesystems to test on, the daemon as a program, clients that listen,
 //! and processes that change files.
 
-mod aio;
 pub mod daemon;
 pub mod deadline;
 pub mod entry;

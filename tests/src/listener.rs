@@ -4,7 +4,10 @@ use std::{future::Future, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::{
+    runtime::Runtime,
+    time::{Instant, sleep, timeout, timeout_at},
+};
 use upcall_client::{Address, Client, Notice, Options, Registered, Upcalls, Watch};
 
 use crate::deadline::{LOOK, patience};
@@ -19,7 +22,12 @@ pub struct Listener {
 
 /// Runs a test's asynchronous part.
 pub fn block_on<T>(test: impl Future<Output = Result<T>>) -> Result<T> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(test)
+    runtime()?.block_on(test)
+}
+
+/// For asynchronous parts that share something.
+pub fn runtime() -> Result<Runtime> {
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
 }
 
 impl Listener {

@@ -2,13 +2,19 @@
 
 use std::{
     fs::{self, File},
-    os::unix::fs::{FileExt, MetadataExt},
-    path::Path,
+    io::ErrorKind,
+    os::{
+        fd::AsRawFd,
+        unix::fs::{FileExt, MetadataExt},
+    },
+    path::{Path, PathBuf},
 };
 
 use anyhow::Result;
+use xattr::FileExt as _;
 
-use crate::sys;
+/// The extended attribute that the tests set.
+pub(crate) const ATTRIBUTE: &str = "user.upcall";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct State {
@@ -25,45 +31,77 @@ pub struct State {
     named: Option<u64>,
 }
 
-/// Something that stays open, so that it can be read under any name and under none.
+/// Somebody who looks at something again and again.
 #[derive(Debug)]
-pub struct Reader<'a> {
-    file: File,
-    path: &'a Path,
+pub struct Reader {
+    /// Kept open, so that it can be read under any name and under none.
+    file: Option<File>,
+    path: PathBuf,
 }
 
-impl<'a> Reader<'a> {
-    pub fn open(path: &'a Path) -> Result<Self> {
-        Ok(Self { file: File::open(path)?, path })
+impl Reader {
+    pub fn open(path: &Path) -> Result<Self> {
+        Ok(Self { file: Some(File::open(path)?), path: path.to_owned() })
+    }
+
+    /// One that looks at whatever has the name.
+    pub fn by_name(path: &Path) -> Self {
+        Self { file: None, path: path.to_owned() }
     }
 
     pub fn look(&self) -> Result<State> {
-        // The contents first: what is changed in between shows in the times.
-        let metadata = self.file.metadata()?;
-        let (mut contents, mut entries) = (Vec::new(), Vec::new());
-        if metadata.is_dir() {
-            for entry in fs::read_dir(self.path)? {
-                entries.push(entry?.file_name().to_string_lossy().into_owned());
-            }
-            entries.sort();
-        } else {
-            contents = vec![0; usize::try_from(metadata.len())?];
-            let length = self.file.read_at(&mut contents, 0)?;
-            contents.truncate(length);
+        match &self.file {
+            Some(file) => look(file, &self.path),
+            None => look(&File::open(&self.path)?, &self.path),
         }
-        let attribute = sys::attribute(&self.file)?;
-        let metadata = self.file.metadata()?;
-        Ok(State {
-            size: metadata.len(),
-            mode: metadata.mode(),
-            owner: (metadata.uid(), metadata.gid()),
-            links: metadata.nlink(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-            attribute,
-            contents,
-            entries,
-            named: fs::symlink_metadata(self.path).map(|there| there.ino()).ok(),
-        })
+    }
+}
+
+fn look(file: &File, path: &Path) -> Result<State> {
+    // The contents first: what is changed in between shows in the times.
+    let metadata = file.metadata()?;
+    let (mut contents, mut entries) = (Vec::new(), Vec::new());
+    if metadata.is_dir() {
+        entries = list(file)?;
+    } else {
+        contents = vec![0; usize::try_from(metadata.len())?];
+        let length = file.read_at(&mut contents, 0)?;
+        contents.truncate(length);
+    }
+    let attribute = attribute(file)?;
+    let metadata = file.metadata()?;
+    Ok(State {
+        size: metadata.len(),
+        mode: metadata.mode(),
+        owner: (metadata.uid(), metadata.gid()),
+        links: metadata.nlink(),
+        modified: (metadata.mtime(), metadata.mtime_nsec()),
+        changed: (metadata.ctime(), metadata.ctime_nsec()),
+        attribute,
+        contents,
+        entries,
+        named: fs::symlink_metadata(path).map(|there| there.ino()).ok(),
+    })
+}
+
+/// The names in a directory, whatever its own is. One that is removed has none.
+fn list(directory: &File) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(format!("/proc/self/fd/{}", directory.as_raw_fd()))? {
+        match entry {
+            Ok(entry) => names.push(entry.file_name().to_string_lossy().into_owned()),
+            Err(error) if error.kind() == ErrorKind::NotFound => break,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// `None`: it has none, or the filesystem has no attributes.
+fn attribute(file: &File) -> Result<Option<Vec<u8>>> {
+    match file.get_xattr(ATTRIBUTE) {
+        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(None),
+        value => Ok(value?),
     }
 }

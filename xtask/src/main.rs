@@ -9,6 +9,7 @@ mod packages;
 mod paths;
 mod stage;
 mod summary;
+mod table;
 mod test;
 mod vm;
 
@@ -33,6 +34,8 @@ enum Verb {
     Test(test::Args),
     /// Start a daemon with two clients, make changes, and show that both hear of each
     Demo,
+    /// Write README's table of the ways a file changes
+    Table,
     /// What CI runs: formatting, lints, the object, the demo and all tests
     Ci,
 }
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
         Verb::Vm(args) => vm::run(&args),
         Verb::Test(args) => test::run(&args),
         Verb::Demo => demo::run().map(|()| ExitCode::SUCCESS),
+        Verb::Table => table::run().map(|()| ExitCode::SUCCESS),
         Verb::Ci => ci::run(),
     };
     done.unwrap_or_else(|error| {

@@ -4,10 +4,10 @@
 mod account;
 mod bad_input;
 mod barrier;
+mod coverage;
 mod lifecycle;
 mod lifetime;
 mod masks;
-mod matrix;
 mod names;
 mod operator;
 mod originator;
@@ -16,12 +16,12 @@ mod race;
 mod tick;
 mod trials;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::Arc};
 
 use libtest_mimic::Arguments;
 use tests::{filesystem::Filesystems, helper};
 
-use crate::trials::Trials;
+use crate::{coverage::Tally, trials::Trials};
 
 fn main() -> ExitCode {
     if let Some(played) = helper::play() {
@@ -38,7 +38,9 @@ fn main() -> ExitCode {
     args.test_threads.get_or_insert(1);
     match filesystems(&args) {
         Ok(filesystems) => {
-            let conclusion = libtest_mimic::run(&args, trials(&filesystems).list());
+            let tally = Arc::default();
+            let conclusion = libtest_mimic::run(&args, trials(&filesystems, &tally).list());
+            print!("{tally}");
             drop(filesystems);
             conclusion.exit_code()
         }
@@ -65,9 +67,9 @@ fn filesystems(args: &Arguments) -> tests::Result<Filesystems> {
     Ok(filesystems)
 }
 
-fn trials(filesystems: &Filesystems) -> Trials<'_> {
+fn trials<'a>(filesystems: &'a Filesystems, tally: &Arc<Tally>) -> Trials<'a> {
     let mut trials = Trials::new(filesystems);
-    matrix::add(&mut trials);
+    coverage::add(&mut trials, tally);
     masks::add(&mut trials);
     names::add(&mut trials);
     originator::add(&mut trials);

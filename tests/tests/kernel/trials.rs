@@ -5,7 +5,7 @@ use std::sync::Arc;
 use libtest_mimic::{Completion, Failed, Trial};
 use tests::{
     Result,
-    filesystem::{Filesystem, Filesystems},
+    filesystem::{Filesystem, Filesystems, NAMES},
 };
 
 pub(crate) struct Trials<'a> {
@@ -29,6 +29,21 @@ impl<'a> Trials<'a> {
     {
         for (name, filesystem) in &self.filesystems.all {
             self.list.push(trial(format!("{name}::{what}"), filesystem.clone(), test.clone()));
+        }
+    }
+
+    /// Tests that are put together for each filesystem.
+    pub(crate) fn each_filesystem(&mut self, add: impl Fn(&mut Self, &'static str)) {
+        NAMES.into_iter().for_each(|name| add(self, name));
+    }
+
+    /// A test on one filesystem.
+    pub(crate) fn on<F>(&mut self, name: &str, what: &str, test: F)
+    where
+        F: Fn(&Filesystem) -> Result<Completion> + Send + 'static,
+    {
+        if let Some((_, filesystem)) = self.filesystems.all.iter().find(|(of, _)| *of == name) {
+            self.list.push(trial(format!("{name}::{what}"), filesystem.clone(), test));
         }
     }
 

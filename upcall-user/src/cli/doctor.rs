@@ -85,6 +85,9 @@ fn print_human(survey: &Survey) -> Result<()> {
             (Some(hook), _) => writeln!(out, "seen      {:<52} {hook}", path.path)?,
             (None, why) => writeln!(out, "not seen  {:<52} {}", path.path, why.as_deref().unwrap_or(""))?,
         }
+        for exception in &path.except {
+            writeln!(out, "          not on {}: {}", exception.filesystem, exception.why)?;
+        }
     }
     Ok(())
 }

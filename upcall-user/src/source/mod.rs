@@ -6,7 +6,6 @@ mod hooks;
 mod kernel;
 mod load;
 mod misses;
-mod paths;
 mod survey;
 mod syscalls;
 
@@ -17,7 +16,7 @@ pub use hooks::{FEXIT, Kind, Program, TIMESTAMP};
 pub use kernel::Flags;
 pub use load::{LoadError, Loaded, Lost, Sizes, load};
 pub use misses::Misses;
-pub use survey::{Path, Survey, missing_capabilities, survey};
+pub use survey::{Exception, Path, Survey, missing_capabilities, survey};
 
 /// How changes are seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -42,6 +41,15 @@ impl Source {
         match self {
             Self::Fexit => FEXIT,
             Self::Timestamp => TIMESTAMP,
+        }
+    }
+}
+
+impl From<Source> for upcall_common::paths::Source {
+    fn from(source: Source) -> Self {
+        match source {
+            Source::Fexit => Self::Fexit,
+            Source::Timestamp => Self::Timestamp,
         }
     }
 }

@@ -3,23 +3,35 @@
 
 use serde::Serialize;
 
+use upcall_common::paths::{self, Group, MutationPath};
+
 use super::{
     Source,
     btf::VMLINUX,
     load::{self, Lost, Sizes},
-    paths::{MutationPath, PATHS},
 };
 
 /// A mutation path and whether the source that would run sees it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Path {
     pub path: &'static str,
+    /// What changes.
+    pub group: &'static str,
     pub covered: bool,
     pub source: Option<&'static str>,
     /// The hook that sees it.
     pub hook: Option<&'static str>,
     /// Why it is not covered.
     pub why: Option<String>,
+    /// Filesystems where it is not, although it is elsewhere.
+    pub except: Vec<Exception>,
+}
+
+/// A filesystem on which a path is not covered.
+#[derive(Clone, Debug, Serialize)]
+pub struct Exception {
+    pub filesystem: &'static str,
+    pub why: &'static str,
 }
 
 /// What was found.
@@ -67,7 +79,7 @@ pub fn survey() -> Survey {
         lsm,
         lockdown: read("/sys/kernel/security/lockdown"),
         missing_capabilities: missing_capabilities(),
-        paths: PATHS.iter().map(|path| judge(path, source, lost)).collect(),
+        paths: paths::all().map(|(group, path)| judge(group, path, source, lost)).collect(),
         source,
         trampolines_why: fexit.err(),
         timestamp_why: timestamp.err(),
@@ -87,25 +99,46 @@ fn attempt(source: Source) -> Result<Vec<Lost>, String> {
     }
 }
 
-fn judge(path: &MutationPath, source: Option<Source>, lost: &[Lost]) -> Path {
-    let (hook, why) = match source {
-        None => (None, Some("no source works on this kernel".to_owned())),
-        Some(Source::Timestamp) => match path.timestamp_gap {
-            None => (Some("ctime tracepoints"), None),
-            Some(gap) => (None, Some(gap.to_owned())),
-        },
-        Some(Source::Fexit) => {
-            let lost_hook = |hook| lost.iter().find(|lost| lost.program.hook == hook);
-            match path.fexit.iter().find(|hook| lost_hook(**hook).is_none()) {
-                Some(hook) => (Some(hook.name()), None),
-                None => {
-                    let why = path.fexit.first().and_then(|hook| lost_hook(*hook));
-                    (None, Some(why.map_or("no kernel function sees it".to_owned(), |lost| lost.why.clone())))
-                }
-            }
-        }
+fn judge(group: Group, path: &MutationPath, source: Option<Source>, lost: &[Lost]) -> Path {
+    let seen = match source {
+        None => Err("no source works on this kernel".to_owned()),
+        Some(source) => see(path, source, lost),
     };
-    Path { path: path.name, covered: hook.is_some(), source: source.map(Source::name), hook, why }
+    let exceptions = source.filter(|_| seen.is_ok()).into_iter().flat_map(|source| path.gaps(source.into()));
+    let except = exceptions
+        .flat_map(|gap| gap.on.iter().map(|filesystem| Exception { filesystem, why: gap.why }))
+        .collect();
+    let (hook, why) = match seen {
+        Ok(hook) => (Some(hook), None),
+        Err(why) => (None, Some(why)),
+    };
+    Path {
+        path: path.name,
+        group: group.name(),
+        covered: hook.is_some(),
+        source: source.map(Source::name),
+        hook,
+        why,
+        except,
+    }
+}
+
+/// The hook that sees a path, or why none does.
+fn see(path: &MutationPath, source: Source, lost: &[Lost]) -> Result<&'static str, String> {
+    if let Some(gap) = path.missed_by(source.into()) {
+        return Err(gap.why.to_owned());
+    }
+    if source == Source::Timestamp {
+        return Ok("ctime tracepoints");
+    }
+    let lost_hook = |hook| lost.iter().find(|lost| lost.program.hook == hook);
+    match path.fexit.iter().find(|hook| lost_hook(**hook).is_none()) {
+        Some(hook) => Ok(hook.name()),
+        None => {
+            let why = path.fexit.first().and_then(|hook| lost_hook(*hook));
+            Err(why.map_or("no kernel function sees it".to_owned(), |lost| lost.why.clone()))
+        }
+    }
 }
 
 fn read(path: &str) -> Option<String> {
@@ -129,4 +162,47 @@ pub fn missing_capabilities() -> Vec<&'static str> {
         .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
         .unwrap_or_default();
     NEEDED.iter().filter(|(bit, _)| effective & (1 << bit) == 0).map(|(_, name)| *name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use upcall_common::paths::Table;
+
+    use super::*;
+
+    #[test]
+    fn readme_has_the_table() {
+        let readme = include_str!("../../../README.md");
+        let table = readme.split_once(Table::BEGIN).and_then(|(_, rest)| rest.split_once(Table::END));
+        let (table, _) = table.expect("README.md has the lines that the table is between");
+        assert_eq!(table.trim_start(), Table.to_string(), "`cargo xtask table` writes it");
+    }
+
+    #[test]
+    fn a_path_is_covered_exactly_where_the_table_has_no_gap() {
+        for source in [Source::Fexit, Source::Timestamp] {
+            for (group, path) in paths::all() {
+                let judged = judge(group, path, Some(source), &[]);
+                assert_eq!(judged.covered, path.missed_by(source.into()).is_none(), "{}", path.name);
+                assert_eq!(judged.covered, judged.why.is_none(), "{}", path.name);
+                for filesystem in ["ext4", "xfs", "btrfs", "tmpfs", "overlayfs"] {
+                    let excepted = judged.except.iter().any(|except| except.filesystem == filesystem);
+                    let missed = path.missed_on(source.into(), filesystem).is_some();
+                    assert_eq!(judged.covered && !excepted, !missed, "{} on {filesystem}", path.name);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_path_whose_hooks_are_lost_is_not_covered() {
+        for (group, path) in paths::all().filter(|(_, path)| !path.fexit.is_empty()) {
+            let lost: Vec<_> = super::super::FEXIT
+                .iter()
+                .map(|program| Lost { program, why: "refused".to_owned() })
+                .collect();
+            let judged = judge(group, path, Some(Source::Fexit), &lost);
+            assert_eq!((judged.covered, judged.why.as_deref()), (false, Some("refused")), "{}", path.name);
+        }
+    }
 }

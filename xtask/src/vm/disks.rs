@@ -17,7 +17,8 @@ type Layout = (&'static str, &'static str, u64, &'static [&'static str]);
 
 /// The overlay's layers are on xfs, which can share extents between files.
 const DISKS: [Layout; 4] = [
-    ("ext4", "ext4", 64 * MIB, &["-q", "-F"]),
+    // fs-verity needs blocks as large as pages on older kernels.
+    ("ext4", "ext4", 64 * MIB, &["-q", "-F", "-b", "4096", "-O", "verity,project"]),
     ("xfs", "xfs", 320 * MIB, &["-q", "-f"]),
     ("btrfs", "btrfs", 128 * MIB, &["-q", "-f"]),
     ("overlayfs", "xfs", 320 * MIB, &["-q", "-f"]),

@@ -4,6 +4,8 @@ use std::{fs::File, io, mem, os::fd::AsRawFd};
 
 use io_uring::{IoUring, opcode, squeue, types};
 
+use super::checked;
+
 /// A block aligned as direct I/O wants it.
 #[repr(C, align(4096))]
 pub(crate) struct Page([u8; 4096]);
@@ -18,11 +20,25 @@ pub(crate) fn page(byte: u8) -> Box<Page> {
     Box::new(Page([byte; 4096]))
 }
 
-/// Writes to the start of the file and waits for the completion. `worker`: on one of io_uring's own threads.
-pub(crate) fn io_uring_write(file: &File, bytes: &[u8], worker: bool) -> io::Result<()> {
-    let mut ring = IoUring::new(2)?;
+/// Who does a write that is submitted to an io_uring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Uring {
+    /// Whoever submits it.
+    Inline,
+    /// One of the ring's own threads.
+    Worker,
+    /// A thread of the kernel that looks for requests.
+    Polled,
+}
+
+/// Writes to the start of the file and waits for the completion.
+pub(crate) fn uring_write(file: &File, bytes: &[u8], by: Uring) -> io::Result<()> {
+    let mut ring = match by {
+        Uring::Polled => IoUring::builder().setup_sqpoll(100).build(2)?,
+        Uring::Inline | Uring::Worker => IoUring::new(2)?,
+    };
     let length = u32::try_from(bytes.len()).map_err(io::Error::other)?;
-    let flags = if worker { squeue::Flags::ASYNC } else { squeue::Flags::empty() };
+    let flags = if by == Uring::Worker { squeue::Flags::ASYNC } else { squeue::Flags::empty() };
     let write = opcode::Write::new(types::Fd(file.as_raw_fd()), bytes.as_ptr(), length).build().flags(flags);
     // SAFETY: file and bytes live until the completion has been waited for, below.
     unsafe { ring.submission().push(&write) }.map_err(io::Error::other)?;
@@ -80,10 +96,6 @@ pub(crate) fn aio_write(file: &File, bytes: &[u8]) -> io::Result<()> {
     checked(unsafe { libc::syscall(libc::SYS_io_destroy, context) })?;
     done?;
     all_written(event[2], bytes)
-}
-
-fn checked(result: libc::c_long) -> io::Result<()> {
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 fn all_written(result: i64, bytes: &[u8]) -> io::Result<()> {

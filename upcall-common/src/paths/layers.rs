@@ -1,0 +1,16 @@
+//! Changes that come through another mount, filesystem or server.
+
+use super::MutationPath;
+use crate::abi::Hook;
+
+pub(super) const PATHS: &[MutationPath] = &[
+    path("through overlayfs, watched there", "overlay_watched", &[Hook::VfsWrite]),
+    path("through overlayfs, the upper file watched", "overlay_upper_watched", &[Hook::DoIterReadvWritev]),
+    path("through overlayfs, a lower file copied up", "overlay_copied_up", &[Hook::VfsWrite]),
+    path("through a bind mount", "bind_mount", &[Hook::VfsWrite]),
+    path("from another mount namespace", "mount_namespace", &[Hook::VfsWrite]),
+];
+
+const fn path(name: &'static str, test: &'static str, fexit: &'static [Hook]) -> MutationPath {
+    MutationPath::new(name, test, fexit)
+}
