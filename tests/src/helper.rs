@@ -7,6 +7,7 @@ use std::{
     os::unix::fs::FileExt,
     path::Path,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    time::UNIX_EPOCH,
 };
 
 use anyhow::{Context, Result, bail};
@@ -89,6 +90,12 @@ impl Helper {
     /// Starts to overwrite the files in `dir` whose names are numbers of the range.
     pub fn begin_touch(&mut self, dir: &Path, from: u64, to: u64) -> Result<()> {
         self.order(&["touch", &from.to_string(), &to.to_string()], dir)
+    }
+
+    /// Sets the times of a file.
+    pub fn mark(&mut self, file: &Path) -> Result<()> {
+        self.order(&["mark"], file)?;
+        self.finish()
     }
 
     /// Waits until what was begun is done.
@@ -195,6 +202,7 @@ fn obey(command: &str, prepared: &mut Option<Change>) -> io::Result<()> {
             let file = File::options().write(true).open(file)?;
             (1..=number(count)?).try_for_each(|number| file.write_all_at(&number.to_le_bytes(), 0))
         }
+        ["mark", file] => File::options().write(true).open(file)?.set_modified(UNIX_EPOCH),
         ["touch", from, to, dir] => (number(from)?..number(to)?).try_for_each(|number| {
             let path = Path::new(dir).join(number.to_string());
             File::options().write(true).open(path)?.write_all_at(b"new", 0)
