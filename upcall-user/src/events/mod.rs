@@ -19,7 +19,7 @@ pub use record::{LiveEvent, SharedEvent};
 use crate::{hub::Hub, source::Flags, sys::readiness};
 
 /// Events that a slow looker may lag behind before it loses some.
-pub const BACKLOG: usize = 4096;
+pub const BACKLOG: usize = 16_384;
 
 /// Switches the kernel's events on while at least one client looks.
 #[derive(Clone)]

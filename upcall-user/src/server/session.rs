@@ -4,6 +4,7 @@ use std::{io, sync::Arc};
 
 use bytes::BytesMut;
 use tokio::{
+    sync::broadcast::error::{RecvError, TryRecvError},
     sync::{Notify, OwnedSemaphorePermit, broadcast, mpsc, watch},
     time::timeout,
 };
@@ -254,11 +255,7 @@ async fn turn(
         // An error means that the daemon is gone.
         _ = next_gap.changed() => {}
         read = transport.read() => if read? == 0 { return Err(End::Left) },
-        event = next_event(stream.as_mut()) => {
-            if let Some((tag, text)) = event {
-                transport.write(frame(&Message::Event(text), tag)).await?;
-            }
-        }
+        events = next_events(stream.as_mut()) => transport.write(events).await?,
         () = ending(&mut shutdown) => {
             catch_up(transport, service, *client).await?;
             return Err(End::Shutdown);
@@ -332,17 +329,29 @@ fn item(upcall: Upcall) -> UpcallItem {
     }
 }
 
-/// The next event that passes the filter, as JSON. Never resolves without a stream.
-async fn next_event(stream: Option<&mut EventStream>) -> Option<(u32, String)> {
+/// Events in one write.
+const EVENTS: usize = 256;
+
+/// The next events that pass the filter, as frames: those that are there. Never resolves without a stream.
+async fn next_events(stream: Option<&mut EventStream>) -> BytesMut {
     let Some(stream) = stream else { return std::future::pending().await };
-    match stream.events.recv().await {
-        Ok(event) if stream.filter.passes(&event) => Some((stream.tag, event.to_json(stream.lost))),
-        Ok(_) => None,
-        Err(broadcast::error::RecvError::Lagged(count)) => {
-            stream.lost += count;
-            None
+    let mut out = BytesMut::new();
+    let mut received = stream.events.recv().await.map_err(|error| match error {
+        RecvError::Lagged(count) => TryRecvError::Lagged(count),
+        RecvError::Closed => TryRecvError::Closed,
+    });
+    for _ in 0..EVENTS {
+        match received {
+            Ok(event) if stream.filter.passes(&event) => {
+                out.unsplit(frame(&Message::Event(event.to_json(stream.lost)), stream.tag));
+            }
+            Ok(_) => {}
+            Err(TryRecvError::Lagged(count)) => stream.lost += count,
+            Err(TryRecvError::Empty) => break,
+            // The daemon ends; the shutdown branch says so.
+            Err(TryRecvError::Closed) => return std::future::pending().await,
         }
-        // The daemon ends; the shutdown branch says so.
-        Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
+        received = stream.events.try_recv();
     }
+    out
 }

@@ -28,23 +28,28 @@ pub(super) struct Debug {
     marker: PathBuf,
 }
 
-/// An inode whose events count.
+/// An inode whose events count, as the kernel numbers it: `st_dev` is another number on some filesystems.
 pub(super) struct Suspect {
+    device: u64,
     ino: u64,
-    /// Below this directory: the layers of an overlay share numbers.
-    within: PathBuf,
 }
 
 impl Suspect {
     pub(super) fn at(path: &Path) -> Result<Self> {
-        let within = path.parent().context("a file without a directory")?;
-        Ok(Self { ino: std::fs::symlink_metadata(path)?.ino(), within: within.to_owned() })
+        let table = std::fs::read_to_string("/proc/self/mountinfo")?;
+        // Device and mount point are the third and the fifth field; what is mounted last is on top.
+        let mounts = table.lines().filter_map(|line| {
+            let mut fields = line.split(' ').skip(2);
+            let (device, point) = (fields.next()?.split_once(':')?, fields.nth(1)?);
+            path.starts_with(point).then_some((point.len(), device))
+        });
+        let (_, (major, minor)) = mounts.max_by_key(|(length, _)| *length).context("not mounted")?;
+        let device = major.parse::<u64>()? << 20 | minor.parse::<u64>()?;
+        Ok(Self { device, ino: std::fs::symlink_metadata(path)?.ino() })
     }
 
     fn is_in(&self, event: &Value) -> bool {
-        // An inode that has lost its names is shown without any.
-        let path = event["path"].as_str().map(Path::new);
-        event["ino"] == self.ino && path.is_none_or(|path| path.starts_with(&self.within))
+        event["ino"] == self.ino && event["dev"] == self.device
     }
 }
 
