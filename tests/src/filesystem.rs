@@ -83,8 +83,7 @@ impl Filesystems {
         let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
         mount(None::<&str>, "/", None::<&str>, private, None::<&str>)
             .context("cannot make the mounts private")?;
-        let dir = tempfile::Builder::new().prefix("upcall-tests-").tempdir()?;
-        fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+        let dir = public_dir("upcall-tests-")?;
         let all = NAMES.map(|name| {
             let made = make(name, dir.path()).map(|root| Filesystem::at(name, root));
             (name, made.map_err(|error| format!("{error:#}")))
@@ -105,11 +104,18 @@ impl Drop for Filesystems {
     }
 }
 
-fn make(name: &str, dir: &Path) -> Result<PathBuf> {
+pub(crate) fn public_dir(prefix: &str) -> Result<TempDir> {
+    let dir = tempfile::Builder::new().prefix(prefix).tempdir()?;
+    fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    Ok(dir)
+}
+
+/// Makes one in `dir` and mounts it there.
+pub(crate) fn make(name: &str, dir: &Path) -> Result<PathBuf> {
     let root = dir.join(name);
     fs::create_dir(&root)?;
     match name {
-        "tmpfs" => mount(Some("tmpfs"), &root, Some("tmpfs"), MsFlags::empty(), Some("mode=755"))?,
+        "tmpfs" => mount_tmpfs(&root)?,
         "overlayfs" => overlay(&root, &layers(dir, name))?,
         _ => image(name, &root)?,
     }
@@ -120,17 +126,32 @@ fn make(name: &str, dir: &Path) -> Result<PathBuf> {
 fn overlay(root: &Path, layers: &Path) -> Result<()> {
     fs::create_dir(layers)?;
     image("xfs", layers)?;
-    let made = ["lower", "upper", "work"].map(|layer| {
-        let path = layers.join(layer);
-        fs::create_dir(&path).map(|()| path)
-    });
-    let [lower, upper, work] = made;
+    ["lower", "upper", "work"].iter().try_for_each(|layer| fs::create_dir(layers.join(layer)))?;
+    mount_overlay(root, layers)
+}
+
+fn mount_overlay(root: &Path, layers: &Path) -> Result<()> {
+    let [lower, upper, work] = ["lower", "upper", "work"].map(|layer| layers.join(layer));
     let options =
-        format!("lowerdir={},upperdir={},workdir={}", lower?.display(), upper?.display(), work?.display());
+        format!("lowerdir={},upperdir={},workdir={}", lower.display(), upper.display(), work.display());
     Ok(mount(Some("overlay"), root, Some("overlay"), MsFlags::empty(), Some(options.as_str()))?)
 }
 
-fn layers(dir: &Path, name: &str) -> PathBuf {
+/// Mounts once more what [`make`] has made in `dir`; a tmpfs is a new one.
+pub(crate) fn mount_again(name: &str, dir: &Path) -> Result<()> {
+    let root = dir.join(name);
+    match name {
+        "tmpfs" => mount_tmpfs(&root),
+        "overlayfs" => mount_overlay(&root, &layers(dir, name)),
+        _ => mount_image(name, &root),
+    }
+}
+
+fn mount_tmpfs(root: &Path) -> Result<()> {
+    Ok(mount(Some("tmpfs"), root, Some("tmpfs"), MsFlags::empty(), Some("mode=755"))?)
+}
+
+pub(crate) fn layers(dir: &Path, name: &str) -> PathBuf {
     dir.join(format!("{name}.layers"))
 }
 
@@ -145,18 +166,26 @@ fn features(name: &str) -> &'static [&'static str] {
 
 /// A filesystem in a file beside where it is mounted.
 fn image(name: &str, root: &Path) -> Result<()> {
-    let image = root.with_added_extension("image");
+    let image = image_of(root);
     File::create_new(&image)?.set_len(IMAGE_BYTES)?;
     let force = if name == "ext4" { "-F" } else { "-f" };
     let make = |features: &[&str]| {
         run(Command::new(format!("mkfs.{name}")).arg(force).args(features).arg(&image))?;
-        run(Command::new("mount").args(["-o", "loop", "-t", name]).arg(&image).arg(root))
+        mount_image(name, root)
     };
     let features = features(name);
     match make(features) {
         Err(_) if !features.is_empty() => make(&[]),
         done => done,
     }
+}
+
+fn image_of(root: &Path) -> PathBuf {
+    root.with_added_extension("image")
+}
+
+fn mount_image(name: &str, root: &Path) -> Result<()> {
+    run(Command::new("mount").args(["-o", "loop", "-t", name]).arg(image_of(root)).arg(root))
 }
 
 fn run(command: &mut Command) -> Result<()> {

@@ -2,7 +2,7 @@
 //! machine. It takes a command a line on its input and answers each with a line on its output.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, BufRead, BufReader, Write},
     os::unix::fs::FileExt,
     path::Path,
@@ -98,6 +98,35 @@ impl Helper {
         self.finish()
     }
 
+    pub fn unlink(&mut self, file: &Path) -> Result<()> {
+        self.order(&["unlink"], file)?;
+        self.finish()
+    }
+
+    /// Gives the file another name in its directory.
+    pub fn rename(&mut self, file: &Path, name: &str) -> Result<()> {
+        self.order(&["rename", name], file)?;
+        self.finish()
+    }
+
+    /// Opens a file and keeps it open.
+    pub fn hold(&mut self, file: &Path) -> Result<()> {
+        self.order(&["hold"], file)?;
+        self.finish()
+    }
+
+    /// Overwrites the start of the file that it holds open.
+    pub fn write_held(&mut self) -> Result<()> {
+        self.order(&["write-held"], Path::new("-"))?;
+        self.finish()
+    }
+
+    /// Closes the file that it holds open.
+    pub fn release(&mut self) -> Result<()> {
+        self.order(&["release"], Path::new("-"))?;
+        self.finish()
+    }
+
     /// Waits until what was begun is done.
     pub fn finish(&mut self) -> Result<()> {
         self.answer()?.map_err(|errno| io::Error::from_raw_os_error(errno).into())
@@ -165,9 +194,9 @@ pub fn play() -> Option<Result<()>> {
 }
 
 fn serve() -> Result<()> {
-    let mut prepared = None;
+    let (mut prepared, mut held) = (None, None);
     for line in io::stdin().lines() {
-        let answer = match obey(&line?, &mut prepared) {
+        let answer = match obey(&line?, &mut prepared, &mut held) {
             Ok(()) => String::from("done"),
             Err(error) => match error.raw_os_error() {
                 Some(number) => format!("errno {number}"),
@@ -181,7 +210,7 @@ fn serve() -> Result<()> {
     Ok(())
 }
 
-fn obey(command: &str, prepared: &mut Option<Change>) -> io::Result<()> {
+fn obey(command: &str, prepared: &mut Option<Change>, held: &mut Option<File>) -> io::Result<()> {
     let words: Vec<&str> = command.split(' ').collect();
     let number = |text: &str| text.parse::<u64>().map_err(io::Error::other);
     match *words.as_slice() {
@@ -207,6 +236,20 @@ fn obey(command: &str, prepared: &mut Option<Change>) -> io::Result<()> {
             let path = Path::new(dir).join(number.to_string());
             File::options().write(true).open(path)?.write_all_at(b"new", 0)
         }),
+        ["unlink", file] => fs::remove_file(file),
+        ["rename", name, file] => fs::rename(file, Path::new(file).with_file_name(name)),
+        ["hold", file] => {
+            *held = Some(File::options().read(true).write(true).open(file)?);
+            Ok(())
+        }
+        ["write-held", _] => {
+            let file = held.as_ref().ok_or_else(|| io::Error::other("nothing is held"))?;
+            file.write_all_at(b"held", 0)
+        }
+        ["release", _] => {
+            *held = None;
+            Ok(())
+        }
         _ => Err(io::Error::other("not understood")),
     }
 }

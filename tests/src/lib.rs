@@ -4,10 +4,12 @@
 pub mod daemon;
 pub mod deadline;
 pub mod entry;
+pub mod evict;
 pub mod filesystem;
 pub mod helper;
 pub mod listener;
 pub mod op;
+pub mod own;
 pub mod program;
 pub mod raw;
 pub mod scene;

@@ -16,11 +16,12 @@ use crate::{
     dispatch,
     events::{self, EventSwitch},
     hub::{Hub, Limits, Pace, Slots},
-    logging,
+    logging, mounts,
     names::{self, Namer},
     server::{Gaps, Listeners, Service},
     source::{self, Loaded, Sizes},
     sys::{clock, readiness},
+    unmount,
 };
 
 /// Runs the daemon to its end.
@@ -35,6 +36,10 @@ pub fn run(config: &Config) -> Result<()> {
     );
     let exports = Exports::open(&config.exports)?;
     let tcp_principal = Principal::of_user(&config.tcp_user).context("the configured tcp_user")?;
+    // The directory that it was started in must not keep a filesystem mounted.
+    let unix = std::path::absolute(&config.unix).context("the configured unix socket")?;
+    let config = &Config { unix, ..config.clone() };
+    std::env::set_current_dir("/").context("cannot change to the root directory")?;
     raise_descriptor_limit();
     let sizes = Sizes {
         slots: config.slots,
@@ -69,6 +74,7 @@ async fn serve(config: &Config, exports: Exports, tcp_principal: Principal, load
         "tcp": config.tcp.map(|address| address.to_string()),
     });
     let flags = kernel.flags();
+    let (table, follow_table) = mounts::watch().context("watching the mount table")?;
     let limits = Limits { clients: config.clients, interests_per_client: config.interests_per_client };
     let tick = clock::coarse_resolution_ns()?;
     let hub = Arc::new(Hub::new(
@@ -106,10 +112,12 @@ async fn serve(config: &Config, exports: Exports, tcp_principal: Principal, load
         shutdown,
     });
     tokio::spawn(look_for_gaps(gaps));
+    let mut follower = tokio::spawn(follow_table);
+    let mut keeper = tokio::spawn(unmount::run(Arc::clone(&hub), Arc::clone(&exports), table.clone()));
     let mut dispatcher =
         tokio::spawn(dispatch::run(dirty, flags, Arc::clone(&hub), exports, Arc::clone(&namer)));
     let mut naming = tokio::spawn(names::run(namer, released, Arc::clone(&hub)));
-    let mut reader = tokio::spawn(events::run(event_ring, hub, event_sender));
+    let mut reader = tokio::spawn(events::run(event_ring, hub, table, event_sender));
     if let Some(log) = log {
         tokio::spawn(logging::forward(readiness::readable(log)?));
     }
@@ -128,6 +136,8 @@ async fn serve(config: &Config, exports: Exports, tcp_principal: Principal, load
         _ = interrupt.recv() => Ok(()),
         () = listeners.serve(service, most_connections(config), alive) => Ok(()),
         failed = &mut dispatcher => failed.map_err(anyhow::Error::from).and_then(|it| it.context("reading the dirty ring")),
+        failed = &mut follower => failed.map_err(anyhow::Error::from).and_then(|it| it.context("watching the mount table")),
+        failed = &mut keeper => failed.map_err(anyhow::Error::from).and_then(|it| it.context("following the mount table")),
         failed = &mut naming => failed.map_err(anyhow::Error::from).and_then(|it| it.context("reading the names of entries")),
         failed = &mut reader => failed.map_err(anyhow::Error::from).and_then(|it| it.context("reading the event ring")),
     };

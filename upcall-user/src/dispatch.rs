@@ -7,8 +7,9 @@ use tokio::time::Instant;
 use upcall_common::abi::SCAN;
 
 use crate::{
-    access::{AccessError, Exports, verify_handle},
-    hub::{Gone, Hub},
+    access::Exports,
+    fate::{self, Fate},
+    hub::Hub,
     names::Namer,
     source::Flags,
     sys::readiness,
@@ -82,13 +83,12 @@ fn settle(hub: &Arc<Hub>, exports: &Arc<Exports>) {
     }
     let (hub, exports) = (Arc::clone(hub), Arc::clone(exports));
     tokio::task::spawn_blocking(move || {
-        for gone in gone.iter().filter(|gone| is_deleted(gone, &exports)) {
-            hub.deleted(gone);
+        for gone in &gone {
+            match fate::of(gone, &exports, &hub) {
+                Fate::Deleted => hub.deleted(gone),
+                Fate::Unknown if gone.unlinked => hub.deleted(gone),
+                Fate::Exists | Fate::Unknown => {}
+            }
         }
     });
-}
-
-fn is_deleted(gone: &Gone, exports: &Exports) -> bool {
-    let Some(origin) = &gone.origin else { return false };
-    matches!(verify_handle(exports, origin.export, &origin.handle), Err(AccessError::StaleHandle(_)))
 }

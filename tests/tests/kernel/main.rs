@@ -5,6 +5,7 @@ mod account;
 mod bad_input;
 mod barrier;
 mod coverage;
+mod inodes;
 mod lifecycle;
 mod lifetime;
 mod masks;
@@ -79,6 +80,7 @@ fn trials<'a>(filesystems: &'a Filesystems, tally: &Arc<Tally>) -> Trials<'a> {
     operator::add(&mut trials);
     lifecycle::add(&mut trials);
     lifetime::add(&mut trials);
+    inodes::add(&mut trials);
     barrier::add(&mut trials);
     race::add(&mut trials);
     tick::add(&mut trials);

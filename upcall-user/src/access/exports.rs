@@ -1,13 +1,15 @@
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
 
-use nix::fcntl::{OFlag, open};
-use nix::sys::stat::Mode;
+use nix::errno::Errno;
 use nix::sys::statfs::{BTRFS_SUPER_MAGIC, fstatfs};
 
-use super::inode::{Identity, Kind, identity, kind};
+use super::inode::{Kind, kind};
+use super::root::{Availability, Lasting, NoRoot, Root};
+use crate::mounts::Table;
 use crate::sys::file::mount_of;
 
 /// The inode number of every btrfs subvolume's root.
@@ -25,16 +27,20 @@ pub enum ExportError {
     Io { path: PathBuf, tried: &'static str, source: io::Error },
 }
 
-/// A directory tree, or a single file, that the administrator has enabled.
+/// A directory tree, or a single file, that the administrator has enabled. Its root is open only while somebody
+/// uses it, so that its filesystem can be unmounted.
 #[derive(Debug)]
 pub struct Export {
     /// As it was named, made absolute; clients may use it too.
     given: PathBuf,
     path: PathBuf,
-    root: OwnedFd,
-    identity: Identity,
+    lasting: Lasting,
     kind: Kind,
+    /// The root was that of a mount.
+    mounted: bool,
     whole_filesystem: bool,
+    /// An [`Availability`], as of the last look.
+    availability: AtomicU8,
 }
 
 /// All that may be watched.
@@ -42,11 +48,11 @@ pub struct Export {
 pub struct Exports(Vec<Export>);
 
 impl Exports {
-    /// Opens each path. One that was named twice, or by two names, counts once.
+    /// Looks at each path. One that was named twice, or by two names, counts once.
     pub fn open(paths: &[PathBuf]) -> Result<Self, ExportError> {
         let mut exports: Vec<Export> = Vec::with_capacity(paths.len());
         for path in paths {
-            let export = Export::open(path)?;
+            let export = Export::new(path)?;
             let known = |other: &Export| other.path == export.path && other.given == export.given;
             if !exports.iter().any(known) {
                 exports.push(export);
@@ -58,6 +64,14 @@ impl Exports {
     /// In the order that [`super::Resolved::export`] counts in.
     pub fn roots(&self) -> &[Export] {
         &self.0
+    }
+
+    /// Looks whether each export is still there; the log says what has changed. Blocks.
+    pub fn check(&self) {
+        for export in &self.0 {
+            // What is worth saying has been noted and logged.
+            let _ = export.open();
+        }
     }
 
     /// The exports that a path lies beneath by its text, the innermost first, each with the rest of the path.
@@ -83,26 +97,66 @@ pub(super) struct Beneath<'a> {
 }
 
 impl Export {
-    fn open(given: &Path) -> Result<Self, ExportError> {
+    fn new(given: &Path) -> Result<Self, ExportError> {
         let failed = |tried| move |source| ExportError::Io { path: given.to_owned(), tried, source };
         let path = fs::canonicalize(given).map_err(|source| match source.kind() {
             io::ErrorKind::NotFound => ExportError::Missing(given.to_owned()),
             _ => failed("resolve its path")(source),
         })?;
-        let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let root = open(&path, flags, Mode::empty()).map_err(io::Error::from).map_err(failed("open it"))?;
+        let root = Root::open(&path).map_err(|error| match error {
+            NoRoot::Unavailable(_) => ExportError::Missing(given.to_owned()),
+            NoRoot::Errno(errno) => failed("open it")(errno.into()),
+        })?;
         let kind = kind(&root).map_err(failed("look at it"))?;
         if kind == Kind::Other {
             return Err(ExportError::NotAFile(path));
         }
         Ok(Self {
             given: std::path::absolute(given).map_err(failed("make its path absolute"))?,
-            identity: identity(&root).map_err(failed("look at it"))?,
+            lasting: root.lasting().map_err(failed("look at it"))?,
+            mounted: root.is_mount().map_err(failed("find its mount"))?,
             whole_filesystem: is_whole_filesystem(&root).map_err(failed("find its mount"))?,
             path,
-            root,
             kind,
+            availability: AtomicU8::new(Availability::Available as u8),
         })
+    }
+
+    /// Opens the root, as whoever this thread is, if it still is the one that was exported.
+    pub(super) fn open(&self) -> Result<Root, NoRoot> {
+        let root = Root::open(&self.path).and_then(|root| {
+            if root.lasting()? == self.lasting {
+                return Ok(root);
+            }
+            let unmounted = self.mounted && !root.is_mount()?;
+            let now = if unmounted { Availability::Unmounted } else { Availability::Replaced };
+            Err(NoRoot::Unavailable(now))
+        });
+        match &root {
+            Ok(_) => self.note(Availability::Available),
+            Err(NoRoot::Unavailable(now)) => self.note(*now),
+            Err(NoRoot::Errno(Errno::EACCES)) => {}
+            Err(NoRoot::Errno(error)) => {
+                tracing::debug!(export = %self.path.display(), %error, "cannot open an export");
+            }
+        }
+        root
+    }
+
+    /// Logs each change once.
+    fn note(&self, now: Availability) {
+        if self.availability.swap(now as u8, SeqCst) == now as u8 {
+            return;
+        }
+        let export = self.path.display();
+        match now.why_not() {
+            Some(why) => tracing::warn!(%export, why, "export not available"),
+            None => tracing::info!(%export, "export available again"),
+        }
+    }
+
+    pub fn availability(&self) -> Availability {
+        Availability::from_raw(self.availability.load(SeqCst))
     }
 
     /// The path as the administrator named it, made absolute.
@@ -125,15 +179,6 @@ impl Export {
         self.whole_filesystem
     }
 
-    /// `O_PATH` descriptor of the root.
-    pub fn root(&self) -> BorrowedFd<'_> {
-        self.root.as_fd()
-    }
-
-    pub(super) fn identity(&self) -> Identity {
-        self.identity
-    }
-
     fn rest<'a>(&self, path: &'a Path) -> Option<&'a Path> {
         let rest = path.strip_prefix(&self.path).or_else(|_| path.strip_prefix(&self.given)).ok()?;
         (self.is_tree() || rest.as_os_str().is_empty()).then_some(rest)
@@ -142,25 +187,16 @@ impl Export {
 
 /// Whether `root` is the root of a filesystem (or of a btrfs subvolume, which has a device number of its own),
 /// so that every inode with its device number hangs below it.
-fn is_whole_filesystem(root: &OwnedFd) -> io::Result<bool> {
+fn is_whole_filesystem(root: &Root) -> io::Result<bool> {
     if kind(root)? != Kind::Directory {
         return Ok(false);
     }
     if fstatfs(root)?.filesystem_type() == BTRFS_SUPER_MAGIC {
-        return Ok(identity(root)?.ino == BTRFS_SUBVOLUME_ROOT);
+        return Ok(root.identity.ino == BTRFS_SUBVOLUME_ROOT);
     }
     let mount = mount_of(root.as_fd())?;
     // The root of a bind mount is the root of a mount, but not of the filesystem.
-    Ok(mount.is_root && mounts_the_root(&fs::read_to_string("/proc/self/mountinfo")?, mount.id))
-}
-
-/// Whether the mount shows its filesystem from the root. Each line begins: id, parent, device, root within the
-/// filesystem.
-fn mounts_the_root(mountinfo: &str, id: u64) -> bool {
-    mountinfo.lines().any(|line| {
-        let mut fields = line.split(' ');
-        fields.next().and_then(|field| field.parse().ok()) == Some(id) && fields.nth(2) == Some("/")
-    })
+    Ok(mount.is_root && Table::read()?.mounts().any(|it| it.id == mount.id && it.root == "/"))
 }
 
 #[cfg(test)]

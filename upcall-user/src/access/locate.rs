@@ -34,12 +34,15 @@ pub(super) fn by_path(walker: &mut Walker<'_>, inode: BorrowedFd<'_>) -> Result<
 
 /// For an inode whose path does not tell, but that is known to be of an export's filesystem.
 pub(super) fn by_filesystem(
-    walker: &Walker<'_>,
+    walker: &mut Walker<'_>,
     inode: BorrowedFd<'_>,
 ) -> Result<Option<usize>, AccessError> {
     let dev = identity(inode).map_err(AccessError::internal("look at the inode"))?.dev;
-    let roots = walker.exports().roots();
-    Ok(roots.iter().position(|export| export.is_whole_filesystem() && export.identity().dev == dev))
+    let mut exports = walker.exports().roots().iter().enumerate();
+    let mut lies_in = |index| walker.root(index).is_ok_and(|root| root.identity.dev == dev);
+    Ok(exports
+        .find(|(index, export)| export.is_whole_filesystem() && lies_in(*index))
+        .map(|(index, _)| index))
 }
 
 /// For an inode that was opened elsewhere, such as in a container: looks at it through the mounts of the exports.
@@ -51,8 +54,9 @@ pub(super) fn by_handle(
     let looking = "look at the inode";
     let dev = identity(inode).map_err(AccessError::internal(looking))?.dev;
     let Some(handle) = handle_of(inode).map_err(AccessError::internal(looking))? else { return Ok(None) };
-    for export in walker.exports().roots().iter().filter(|export| export.identity().dev == dev) {
-        let Some(here) = seen_from(export.root(), &handle) else { continue };
+    for index in 0..walker.exports().roots().len() {
+        let Some(root) = walker.root(index).ok().filter(|root| root.identity.dev == dev) else { continue };
+        let Some(here) = seen_from(root.as_fd(), &handle) else { continue };
         if !same_inode(here.as_fd(), inode)? {
             continue;
         }

@@ -13,12 +13,14 @@ mod links;
 mod locate;
 mod principal;
 mod resolve;
+mod root;
 mod walk;
 
 pub use error::AccessError;
 pub use exports::{Export, ExportError, Exports};
 pub use principal::{Principal, PrincipalError};
 pub use resolve::{Resolved, Target, resolve, resolve_batch, verify_handle};
+pub use root::Availability;
 
 pub use crate::sys::handle::FileHandle;
 

@@ -19,6 +19,7 @@ use nix::sys::stat::Mode;
 use super::anchor::{decode, open_readable};
 use super::inode::{Kind, current_path, identity, kind, magic_link};
 use super::locate::{Place, by_filesystem, by_handle, by_path};
+use super::root::NoRoot;
 use super::walk::{Found, Walker};
 use super::{AccessError, Exports, Principal};
 use crate::sys::file::{may_read, mount_of};
@@ -100,7 +101,7 @@ pub fn resolve_batch(
         other => Ok(other),
     });
 
-    steps.into_iter().map(|step| finish(exports, step?)).collect()
+    steps.into_iter().map(|step| finish(&mut as_daemon, step?)).collect()
 }
 
 /// Replaces each target's state by the next one.
@@ -204,22 +205,25 @@ fn prove<'t>(walker: &mut Walker<'_>, principal: &Principal, inode: OwnedFd) -> 
 }
 
 /// As the daemon: what else is known of an inode that the principal may watch.
-fn finish(exports: &Exports, state: State<'_>) -> Result<Resolved, AccessError> {
+fn finish(walker: &mut Walker<'_>, state: State<'_>) -> Result<Resolved, AccessError> {
     let State::Proven(Found { fd, export }) = state else {
         return Err(AccessError::BadTarget("the target could not be resolved".to_owned()));
     };
     check_kind(fd.as_fd())?;
     let path = current_path(fd.as_fd());
-    let handle =
-        own_handle(exports, export, fd.as_fd()).map_err(AccessError::internal("look at the file"))?;
+    let handle = own_handle(walker, export, fd.as_fd()).map_err(AccessError::internal("look at the file"))?;
     Ok(Resolved { fd, path, handle, export })
 }
 
 /// The handle, if the root of the export can serve as its anchor.
-fn own_handle(exports: &Exports, export: usize, fd: BorrowedFd<'_>) -> std::io::Result<Option<FileHandle>> {
-    let Some(export) = exports.roots().get(export) else { return Ok(None) };
+fn own_handle(
+    walker: &mut Walker<'_>,
+    export: usize,
+    fd: BorrowedFd<'_>,
+) -> std::io::Result<Option<FileHandle>> {
+    let Ok(root) = walker.root(export) else { return Ok(None) };
     // A btrfs subvolume has a device number of its own, yet shares the mount, and its handles.
-    let near = identity(fd)?.dev == export.identity().dev || mount_of(fd)?.id == mount_of(export.root())?.id;
+    let near = identity(fd)?.dev == root.identity.dev || mount_of(fd)?.id == mount_of(root.as_fd())?.id;
     if near { handle_of(fd) } else { Ok(None) }
 }
 
@@ -234,11 +238,13 @@ fn check_kind(fd: BorrowedFd<'_>) -> Result<(), AccessError> {
 
 /// Opens an inode anew, as the daemon, by the handle that [`resolve`] gave. Asks nobody for permission.
 pub fn verify_handle(exports: &Exports, export: usize, handle: &FileHandle) -> Result<OwnedFd, AccessError> {
-    let export = exports
-        .roots()
-        .get(export)
-        .ok_or_else(|| AccessError::NotExported("the export of the handle is gone".to_owned()))?;
-    decode(open_readable(export.root())?, handle)
+    let not_there = |why: &str| AccessError::NotExported(format!("the export of the handle {why}"));
+    let export = exports.roots().get(export).ok_or_else(|| not_there("is gone"))?;
+    let root = export.open().map_err(|error| match error {
+        NoRoot::Unavailable(_) => not_there("is not available"),
+        NoRoot::Errno(errno) => AccessError::internal("open the export of a handle")(errno.into()),
+    })?;
+    decode(open_readable(root.as_fd())?, handle)
 }
 
 /// The anchor of the handle before: those of one batch mostly share theirs.

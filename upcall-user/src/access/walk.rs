@@ -1,14 +1,13 @@
 //! Opening a path beneath an export, as the user that the thread is at the time.
 
-use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 
-use super::exports::{Beneath, Export, Exports};
-use super::inode::identity;
+use super::exports::Exports;
+use super::root::{NoRoot, Root};
 use super::{AccessError, links};
 
 /// How often a walk that a concurrent rename or mount disturbed is begun anew.
@@ -20,9 +19,6 @@ const MAX_LINKS: usize = 8;
 /// Longest path that the kernel takes (`PATH_MAX`).
 const MAX_PATH: usize = 4096;
 
-/// The path of an export leads to something else than when it was opened.
-const REPLACED: Errno = Errno::ESTALE;
-
 /// A file found beneath an export. `fd` is `O_PATH`.
 #[derive(Debug)]
 pub(super) struct Found {
@@ -30,15 +26,15 @@ pub(super) struct Found {
     pub(super) export: usize,
 }
 
-/// Walks for one user; remembers which roots that user can reach.
+/// Walks for one user; keeps the roots that it opened as that user. They pin filesystems: it serves one batch.
 pub(super) struct Walker<'a> {
     exports: &'a Exports,
-    reached: Vec<Option<Result<(), Errno>>>,
+    roots: Vec<Option<Result<Root, NoRoot>>>,
 }
 
 impl<'a> Walker<'a> {
     pub(super) fn new(exports: &'a Exports) -> Self {
-        Self { exports, reached: vec![None; exports.roots().len()] }
+        Self { exports, roots: exports.roots().iter().map(|_| None).collect() }
     }
 
     pub(super) fn exports(&self) -> &'a Exports {
@@ -54,7 +50,10 @@ impl<'a> Walker<'a> {
                 return Ok(found);
             }
             // An absolute symlink leaves the export even if it points back into one: start again from there.
-            let expanded = self.exports.above(&next).into_iter().find_map(links::expand);
+            let expanded = self.exports.above(&next).into_iter().find_map(|beneath| {
+                let root = self.root(beneath.index).ok()?;
+                links::expand(root, beneath)
+            });
             next = expanded.ok_or_else(|| AccessError::not_exported(path))?;
         }
         Err(too_many_links(path))
@@ -73,41 +72,43 @@ impl<'a> Walker<'a> {
         asked: &Path,
         how: ResolveFlag,
     ) -> Result<Option<Found>, AccessError> {
-        let mut replaced = false;
+        let mut unavailable = None;
         for beneath in self.exports.above(path) {
-            match self.reach(beneath).and_then(|()| open_below(beneath, OFlag::empty(), how)) {
-                Err(Errno::EXDEV) => {}
-                Err(REPLACED) => replaced = true,
-                Err(errno) => return Err(refusal(errno, asked)),
+            let opened = self
+                .root(beneath.index)
+                .and_then(|root| open_below(root, beneath.rest, OFlag::empty(), how).map_err(NoRoot::Errno));
+            match opened {
+                Err(NoRoot::Errno(Errno::EXDEV)) => {}
+                Err(NoRoot::Unavailable(why)) => unavailable = why.why_not(),
+                Err(NoRoot::Errno(errno)) => return Err(refusal(errno, asked)),
                 Ok(fd) => return Ok(Some(Found { fd, export: beneath.index })),
             }
         }
-        if replaced {
-            return Err(AccessError::NotExported(format!(
-                "the export of {} has been moved or replaced since the daemon opened it; restart the daemon",
+        match unavailable {
+            Some(why) => Err(AccessError::NotExported(format!(
+                "the export of {} is not available: {why}",
                 asked.display()
-            )));
+            ))),
+            None => Ok(None),
         }
-        Ok(None)
     }
 
-    /// A user who cannot reach the root by its path must not reach it by our descriptor.
-    fn reach(&mut self, Beneath { index, export, .. }: Beneath<'_>) -> Result<(), Errno> {
-        let known = self.reached.get(index).copied().flatten();
-        let result = known.unwrap_or_else(|| reach_root(export));
-        if let Some(entry) = self.reached.get_mut(index) {
-            *entry = Some(result);
-        }
-        result
+    /// Opened by its path: a user who cannot reach it so must not reach it by our descriptor.
+    pub(super) fn root(&mut self, export: usize) -> Result<&Root, NoRoot> {
+        let (Some(root), Some(export)) = (self.roots.get_mut(export), self.exports.roots().get(export))
+        else {
+            return Err(NoRoot::Errno(Errno::EBADF));
+        };
+        root.get_or_insert_with(|| export.open()).as_ref().map_err(|error| *error)
     }
 }
 
 /// Opens a path below the root of its export. `EXDEV` if it leads out.
-pub(super) fn open_below(beneath: Beneath<'_>, flags: OFlag, how: ResolveFlag) -> Result<OwnedFd, Errno> {
-    let Beneath { export, rest, .. } = beneath;
+pub(super) fn open_below(root: &Root, rest: &Path, flags: OFlag, how: ResolveFlag) -> Result<OwnedFd, Errno> {
     if rest.as_os_str().is_empty() {
         // Not by ".", which would ask for permission to search the root.
-        return export.root().try_clone_to_owned().map_err(|error| errno_of(&error));
+        let copy = root.as_fd().try_clone_to_owned();
+        return copy.map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw));
     }
     let how = OpenHow::new()
         .flags(OFlag::O_PATH | OFlag::O_CLOEXEC | flags)
@@ -115,25 +116,13 @@ pub(super) fn open_below(beneath: Beneath<'_>, flags: OFlag, how: ResolveFlag) -
     // The kernel gives up with EAGAIN when a rename or mount elsewhere might have let `..` escape.
     let mut last = Errno::EAGAIN;
     for _ in 0..ATTEMPTS {
-        match openat2(export.root(), rest, how) {
+        match openat2(root, rest, how) {
             Err(Errno::EAGAIN) => last = Errno::EAGAIN,
             Err(Errno::EINTR) => last = Errno::EINTR,
             result => return result,
         }
     }
     Err(last)
-}
-
-fn reach_root(export: &Export) -> Result<(), Errno> {
-    let how = OpenHow::new()
-        .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
-        .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-    let found = match openat2(AT_FDCWD, export.path(), how) {
-        Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => return Err(REPLACED),
-        result => result?,
-    };
-    let there = identity(&found).map_err(|error| errno_of(&error))?;
-    if there == export.identity() { Ok(()) } else { Err(REPLACED) }
 }
 
 fn check_text(path: &Path) -> Result<(), AccessError> {
@@ -171,8 +160,4 @@ fn too_many_links(path: &Path) -> AccessError {
         "{} leads through too many symlinks, or through a magic one",
         path.display()
     ))
-}
-
-fn errno_of(error: &io::Error) -> Errno {
-    error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
 }

@@ -42,6 +42,9 @@ pub(super) async fn run(args: StatusArgs) -> Result<()> {
     for export in status["exports"].as_array().into_iter().flatten() {
         writeln!(out, "export     {}", plain(export))?;
     }
+    for export in status["exports_unavailable"].as_array().into_iter().flatten() {
+        writeln!(out, "           not available: {}: {}", plain(&export["export"]), plain(&export["why"]))?;
+    }
     writeln!(
         out,
         "slots      {} of {} used, {} unsettled",

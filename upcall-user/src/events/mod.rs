@@ -1,7 +1,6 @@
 //! Live events for `upcall debug`: read from the lossy ring, named, and offered to whoever looks.
 
 mod filter;
-mod mounts;
 mod once;
 mod record;
 
@@ -11,12 +10,12 @@ use std::{
 };
 
 use aya::maps::{MapData, RingBuf};
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 pub use filter::EventFilter;
 pub use record::{LiveEvent, SharedEvent};
 
-use crate::{hub::Hub, source::Flags, sys::readiness};
+use crate::{hub::Hub, mounts::Table, source::Flags, sys::readiness};
 
 /// Events that a slow looker may lag behind before it loses some.
 pub const BACKLOG: usize = 16_384;
@@ -63,16 +62,18 @@ const TURN: usize = 256;
 pub async fn run(
     ring: RingBuf<MapData>,
     hub: Arc<Hub>,
+    mounts: watch::Receiver<Arc<Table>>,
     out: broadcast::Sender<SharedEvent>,
 ) -> std::io::Result<()> {
     let mut ring = readiness::readable(ring)?;
     tracing::trace!(fd = ring.as_raw_fd(), "reading events");
-    let (mut mounts, mut recent) = (mounts::Mounts::default(), once::Recent::default());
+    let mut recent = once::Recent::default();
     loop {
         let mut guard = ring.readable_mut().await?;
+        let mounts = Arc::clone(&mounts.borrow());
         let mut count = 0;
         while let Some(item) = guard.get_inner_mut().next() {
-            if let Some(mut event) = LiveEvent::parse(&item, &mut mounts)
+            if let Some(mut event) = LiveEvent::parse(&item, &mounts)
                 && !recent.has_shown(&event)
             {
                 event.set_audience(hub.audience(&event.key(), event.bits(), event.pid));

@@ -8,7 +8,7 @@ use upcall_common::{
     change,
 };
 
-use super::mounts::Mounts;
+use crate::mounts::Table;
 
 pub type SharedEvent = Arc<LiveEvent>;
 
@@ -54,7 +54,7 @@ struct Shown<'a> {
 
 impl LiveEvent {
     /// `None`: not a record of this version.
-    pub(super) fn parse(record: &[u8], mounts: &mut Mounts) -> Option<Self> {
+    pub(super) fn parse(record: &[u8], mounts: &Table) -> Option<Self> {
         let mut fields = Fields(record);
         let (time, ino, amount) = (fields.u64()?, fields.u64()?, fields.u64()?);
         let (dev, subvolume, pid, tid, uid, bits) =
@@ -163,6 +163,6 @@ mod tests {
 
     #[test]
     fn a_short_record_is_refused() {
-        assert!(LiveEvent::parse(&[0; 100], &mut Mounts::default()).is_none());
+        assert!(LiveEvent::parse(&[0; 100], &Table::default()).is_none());
     }
 }

@@ -2,15 +2,18 @@
 //! each client. One lock guards it all; it is held for computing only, never across I/O.
 
 mod clients;
+mod devices;
 mod kernel;
 mod layers;
 mod lifetimes;
 mod names;
+mod orphans;
 mod registry;
 mod settle;
 mod slots;
 mod status;
 mod trail;
+mod unmount;
 
 #[cfg(test)]
 mod model;
@@ -26,7 +29,7 @@ use std::{
 use tokio::sync::Notify;
 use upcall_common::{
     abi::{Attrs, Key, Originator, Probe},
-    change::{ALL, DATA, EARLY, FORGET, NET, SIZE, TIMES},
+    change::{ALL, DATA, EARLY, FORGET, NET, NLINK, SIZE, TIMES},
 };
 
 pub use clients::{ClientInfo, Process};
@@ -36,8 +39,10 @@ pub use registry::{Account, ClientIndex, NoInterest, Origin, Wish};
 pub use settle::Gone;
 pub use slots::{Slots, Words};
 pub use status::{ClientStatus, HubStatus, Totals};
+pub use unmount::Look;
 
 use clients::Clients;
+use devices::Devices;
 use lifetimes::Lifetimes;
 use names::Directories;
 use registry::{Dropped, Registry, Taken};
@@ -74,6 +79,10 @@ struct State {
     slots: Slots,
     registry: Registry,
     trail: Trail,
+    orphans: Trail,
+    devices: Devices,
+    /// Nanoseconds by which the kernel's coarse clock steps.
+    tick: u64,
     volatile: Option<Duration>,
     lifetimes: Lifetimes,
     directories: Directories,
@@ -145,6 +154,9 @@ impl Hub {
             slots,
             registry: Registry::default(),
             trail: Trail::new(pace.tick),
+            orphans: Trail::new(pace.tick),
+            devices: Devices::default(),
+            tick: pace.tick.max(1),
             volatile: pace.volatile,
             lifetimes: Lifetimes::default(),
             directories: Directories::default(),
@@ -283,6 +295,10 @@ impl Hub {
             gone.extend(state.settle(slot, unsettled, now, &mut wake));
         }
         for _ in 0..STEP {
+            let Some((slot, look)) = state.orphans.pop_due(now) else { break };
+            gone.extend(state.look_at_orphan(slot, look, now));
+        }
+        for _ in 0..STEP {
             let Some(interest) = state.lifetimes.pop_over(Instant::now()) else { break };
             wake.extend(state.registry.expire(interest));
         }
@@ -301,12 +317,14 @@ impl Hub {
 
     pub fn schedule(&self) -> Schedule {
         let state = self.lock();
-        let settle_in = state
-            .trail
-            .next_due()
-            .map(|due| Duration::from_nanos(due.saturating_sub(state.kernel.coarse_now())));
+        let due = state.trail.next_due().into_iter().chain(state.orphans.next_due()).min();
+        let settle_in = due.map(|due| Duration::from_nanos(due.saturating_sub(state.kernel.coarse_now())));
         let settle_in = if state.leaving.is_empty() { settle_in } else { Some(Duration::ZERO) };
         Schedule { settle_in, expire_at: state.lifetimes.next_end() }
+    }
+
+    fn reschedule(&self) {
+        self.rescheduled.notify_one();
     }
 
     /// Resolves when [`Hub::schedule`] may say something new.
@@ -385,6 +403,8 @@ impl State {
         let clock = self.kernel.coarse_realtime();
         let probe = self.identify(fd)?;
         let view = self.slots.get(slot).ok_or(RegisterError::Kernel)?;
+        // It may have left memory and come back since.
+        view.set_inode(probe.inode);
         let settled = probe.busy == 0 && view.version() == version && !view.is_dirty();
         let mut resting = settled;
         if self.kernel.marks_early() {
@@ -399,6 +419,7 @@ impl State {
             }
             resting &= !self.trail.contains(slot);
         }
+        self.orphan(slot, probe.attrs.nlink);
         resting &= probe.mapped == 0;
         self.follow_layer(slot, &probe);
         if !self.trail.contains(slot) {
@@ -443,6 +464,7 @@ impl State {
             return Err(RegisterError::NoSlots);
         }
         self.registry.watch(slot, probe, origin, version);
+        self.devices.insert(probe.key.dev, slot);
         Ok(slot)
     }
 
@@ -468,15 +490,26 @@ impl State {
 
     /// Nobody is interested in the slot's inode any more.
     fn release(&mut self, slot: u32) {
-        self.trail.remove(slot);
-        self.leave_layer(slot);
+        self.detach(slot);
         self.directories.remove(slot);
-        if let Some(key) = self.registry.unwatch(slot)
+        self.registry.unwatch(slot);
+        self.slots.free(slot, Instant::now());
+    }
+
+    /// The slot's inode is told no more: whoever gets its number has nothing to do with the slot, which stays
+    /// only until its clients have been told.
+    fn detach(&mut self, slot: u32) {
+        self.trail.remove(slot);
+        self.orphans.remove(slot);
+        self.leave_layer(slot);
+        if let Some(watched) = self.registry.watched(slot) {
+            self.devices.remove(watched.key.dev, slot);
+        }
+        if let Some(key) = self.registry.detach(slot)
             && let Err(error) = self.kernel.unwatch(key)
         {
             tracing::warn!(%error, "cannot take an inode from the kernel's map of watched inodes");
         }
-        self.slots.free(slot, Instant::now());
     }
 
     /// Takes what is pending in a slot and hands it on.
@@ -489,7 +522,8 @@ impl State {
         let (changes, originator) = (word.changes(), word.originator());
         let early = self.kernel.marks_early() || changes & (EARLY | NET) != 0;
         let changes = changes & ALL;
-        if early && self.registry.watched(slot).is_some() {
+        let attached = self.registry.is_attached(slot);
+        if early && attached {
             self.trail.note(slot, changes, originator, self.kernel.coarse_now());
         }
         if changes == 0 {
@@ -503,6 +537,9 @@ impl State {
             version = view.raise();
             // Raising is no mark; but there may have been one just before it.
             marks = self.registry.marks_taken(slot, version).saturating_sub(1);
+        }
+        if changes & NLINK != 0 && attached {
+            self.orphan(slot, self.slots.get(slot).map_or(1, |view| view.last_attrs().nlink));
         }
         self.totals.takes += 1;
         self.hand_on(Taken { slot, changes, originator, version, marks }, wake);
@@ -531,6 +568,9 @@ impl State {
     fn hand_on(&mut self, taken: Taken, wake: &mut Vec<ClientIndex>) {
         let clients = &self.clients;
         self.registry.change(taken, |client| clients.process_lives(client), wake);
+        if taken.changes & FORGET != 0 {
+            self.detach(taken.slot);
+        }
     }
 
     fn wake(&self, clients: &[ClientIndex]) {

@@ -65,7 +65,12 @@ impl Model {
 
     pub(super) fn edit(&self, ino: u64, change: impl Fn(&mut Probe)) {
         let mut world = self.world.lock().expect("world");
-        world.inodes.values_mut().filter(|probe| probe.inode == ino).for_each(change);
+        world.inodes.values_mut().filter(|probe| probe.key.ino == ino).for_each(change);
+    }
+
+    /// The inode leaves memory.
+    pub(super) fn evict(&self, ino: u64) {
+        self.edit(ino, |probe| probe.inode = 0);
     }
 
     /// What `net()` does.

@@ -203,6 +203,11 @@ impl Registry {
         self.by_key.get(key).copied()
     }
 
+    /// Changes of an inode are told through this slot.
+    pub fn is_attached(&self, slot: u32) -> bool {
+        self.watched.get(&slot).is_some_and(|watched| self.by_key.get(&watched.key) == Some(&slot))
+    }
+
     pub fn watched(&self, slot: u32) -> Option<&Watched> {
         self.watched.get(&slot)
     }
@@ -222,9 +227,16 @@ impl Registry {
         );
     }
 
-    /// Takes the slot from its inode. Returns the key, unless another slot has taken it over.
-    pub fn unwatch(&mut self, slot: u32) -> Option<Key> {
-        let key = self.watched.remove(&slot)?.key;
+    /// The slot is nobody's any more.
+    pub fn unwatch(&mut self, slot: u32) {
+        self.detach(slot);
+        self.watched.remove(&slot);
+    }
+
+    /// The slot is not found by its inode's key any more. Returns the key if it was, and no other slot has taken
+    /// it over.
+    pub fn detach(&mut self, slot: u32) -> Option<Key> {
+        let key = self.watched.get(&slot)?.key;
         (self.by_key.get(&key) == Some(&slot)).then(|| {
             self.by_key.remove(&key);
             key

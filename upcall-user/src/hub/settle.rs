@@ -10,11 +10,13 @@ use super::{ClientIndex, Origin, State, trail::Unsettled};
 /// A slot whose inode is not where it was last seen: evicted from the cache, or deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gone {
-    slot: u32,
-    key: Key,
-    generation: u32,
+    pub(super) slot: u32,
+    pub(super) key: Key,
+    pub(super) generation: u32,
     /// How to find out; `None` where the filesystem has no handles.
     pub origin: Option<Origin>,
+    /// It was losing its links when last heard of, so that it counts as deleted where nobody can find out.
+    pub unlinked: bool,
 }
 
 /// Longest time between two looks at an inode that is being written, in ticks.
@@ -35,17 +37,18 @@ impl State {
         wake: &mut Vec<ClientIndex>,
     ) -> Option<Gone> {
         let view = self.slots.get(slot)?;
-        let watched = self.registry.watched(slot)?;
-        let (key, generation, linked, origin) =
-            (watched.key, watched.generation, watched.linked, watched.origin.clone());
         let (before, old) = (view.version(), view.last_attrs());
         let clock = self.kernel.coarse_realtime();
-        let Some(probe) = self.peek(slot, key, generation) else {
-            // Without an inode in memory nobody is writing it.
-            if unsettled.changes != 0 {
-                self.tell_as(slot, unsettled.changes, unsettled.originator, wake);
+        let probe = match self.probe(slot) {
+            Ok(probe) => probe,
+            Err(gone) => {
+                // Without an inode in memory nobody is writing it.
+                if unsettled.changes != 0 {
+                    self.tell_as(slot, unsettled.changes, unsettled.originator, wake);
+                }
+                let unlinked = unsettled.changes & NLINK != 0;
+                return gone.map(|gone| Gone { unlinked: gone.unlinked || unlinked, ..gone });
             }
-            return Some(Gone { slot, key, generation, origin });
         };
         let early = self.kernel.marks_early();
         let at_rest = probe.busy == 0 && !(early && may_stay_silent(&probe.attrs, clock));
@@ -56,15 +59,13 @@ impl State {
         if early && changes != 0 {
             changes |= difference(&old, &probe.attrs);
         }
-        if early && linked && probe.attrs.nlink == 0 {
-            changes |= FORGET;
-        }
         if probe.mapped == 0 {
             changes &= !VOLATILE;
         }
         if let Some(watched) = self.registry.watched_mut(slot) {
             watched.linked = probe.attrs.nlink > 0;
         }
+        self.orphan(slot, probe.attrs.nlink);
         let mut version = before;
         if changes != 0 {
             version = self.tell_as(slot, changes, alone(unsettled.originator, &probe), wake);
@@ -121,22 +122,29 @@ impl State {
 
     /// The slot's inode is deleted, unless the slot has changed hands since.
     pub(super) fn forget(&mut self, gone: &Gone, wake: &mut Vec<ClientIndex>) {
-        let same = |it: &super::registry::Watched| it.key == gone.key && it.generation == gone.generation;
-        if self.registry.watched(gone.slot).is_some_and(same) {
+        if self.is_current(gone) {
             self.tell(gone.slot, FORGET, wake);
         }
     }
 
-    /// The inode, if it is still where it was last seen.
-    fn peek(&mut self, slot: u32, key: Key, generation: u32) -> Option<Probe> {
-        let inode = self.slots.get(slot)?.inode();
-        match self.kernel.peek(inode) {
-            Ok(probe) => probe.filter(|probe| probe.key == key && probe.generation == generation),
-            Err(error) => {
-                tracing::error!(%error, "cannot look at an inode");
-                None
-            }
-        }
+    pub(super) fn is_current(&self, gone: &Gone) -> bool {
+        let same = |it: &super::registry::Watched| it.key == gone.key && it.generation == gone.generation;
+        self.registry.watched(gone.slot).is_some_and(same)
+    }
+
+    /// The inode of a slot, if it is still where it was last seen.
+    pub(super) fn probe(&mut self, slot: u32) -> Result<Probe, Option<Gone>> {
+        let (view, watched) = (self.slots.get(slot).ok_or(None)?, self.registry.watched(slot).ok_or(None)?);
+        let (key, generation) = (watched.key, watched.generation);
+        let probe = self.kernel.peek(view.inode()).unwrap_or_else(|error| {
+            tracing::error!(%error, "cannot look at an inode");
+            None
+        });
+        let same = |probe: &Probe| probe.key == key && probe.generation == generation;
+        let (origin, unlinked) = (&watched.origin, !watched.linked);
+        probe
+            .filter(same)
+            .ok_or_else(|| Some(Gone { slot, key, generation, origin: origin.clone(), unlinked }))
     }
 }
 

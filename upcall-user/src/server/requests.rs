@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use serde_json::{Value, json};
 use upcall_common::{
     change,
     wire::{
@@ -25,7 +26,7 @@ use super::{
     transport::{Transport, close},
 };
 use crate::{
-    access::{self, AccessError, Principal, Resolved, Target},
+    access::{self, AccessError, Export, Exports, Principal, Resolved, Target},
     events::EventFilter,
     hub::{ClientIndex, Hub, Inode, NoInterest, Origin, RegisterError, Waiting, Wish},
 };
@@ -102,12 +103,21 @@ fn status(service: &Service) -> String {
     let mut status = service.about.clone();
     match (status.as_object_mut(), serde_json::to_value(service.hub.status())) {
         (Some(fields), Ok(hub)) => {
+            fields.insert("exports_unavailable".into(), unavailable(&service.exports));
             fields.insert("hub".into(), hub);
         }
         (_, Err(error)) => tracing::error!(%error, "cannot describe the daemon's state"),
         _ => {}
     }
     status.to_string()
+}
+
+fn unavailable(exports: &Exports) -> Value {
+    let of = |export: &Export| {
+        let why = export.availability().why_not()?;
+        Some(json!({"export": export.path().display().to_string(), "why": why}))
+    };
+    exports.roots().iter().filter_map(of).collect()
 }
 
 fn code(result: Result<(), NoInterest>) -> Code {

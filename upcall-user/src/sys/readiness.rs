@@ -1,6 +1,6 @@
-//! Waiting for the kernel's rings and reports.
+//! Waiting for the kernel's rings and reports, and for files that say that they have changed.
 
-use std::{io, os::fd::AsRawFd, sync::Arc};
+use std::{fs::File, io, os::fd::AsRawFd, sync::Arc};
 
 use aya::maps::{MapData, RingBuf};
 use aya_log::EbpfLogger;
@@ -18,6 +18,8 @@ pub unsafe trait KeepsDescriptor: AsRawFd {}
 unsafe impl KeepsDescriptor for RingBuf<MapData> {}
 // SAFETY: it owns a ring and never replaces it.
 unsafe impl KeepsDescriptor for EbpfLogger<&'static dyn log::Log> {}
+// SAFETY: it owns its descriptor, and nobody can put another one in its place.
+unsafe impl KeepsDescriptor for File {}
 
 // SAFETY: the group owns its descriptor, and nobody gets at a shared one to replace it.
 unsafe impl KeepsDescriptor for Arc<Fanotify> {}
@@ -26,4 +28,13 @@ unsafe impl KeepsDescriptor for Arc<Fanotify> {}
 pub fn readable<T: KeepsDescriptor>(ring: T) -> io::Result<AsyncFd<T>> {
     // SAFETY: what `KeepsDescriptor` promises.
     unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }.map_err(Into::into)
+}
+
+/// How /proc/self/mountinfo says of a change: as an error, and as priority data.
+pub const CHANGED: Interest = Interest::PRIORITY.add(Interest::ERROR);
+
+/// Tells, by [`CHANGED`], when such a file has changed.
+pub fn changes(file: File) -> io::Result<AsyncFd<File>> {
+    // SAFETY: what `KeepsDescriptor` promises.
+    unsafe { AsyncFd::register_with_interest(file, CHANGED) }.map_err(Into::into)
 }

@@ -93,7 +93,7 @@ impl Debug {
             };
             let event: Value = serde_json::from_str(&line).with_context(|| format!("no JSON: {line}"))?;
             ensure!(event["lost"] == 0, "events were lost: {event}");
-            if event["op"] == "utimes" && event["path"] == ends_with.as_str() {
+            if event["path"] == ends_with.as_str() {
                 return Ok(events);
             }
             events.push(event);

@@ -1,7 +1,7 @@
 use std::os::unix::fs::symlink;
 
 use super::*;
-use crate::access::tests::tree::Tree;
+use crate::access::tests::tree::*;
 
 #[test]
 fn a_root_that_cannot_be_exported_is_refused_with_what_to_do() {
@@ -43,11 +43,67 @@ fn the_innermost_export_comes_first_and_text_decides_by_components() {
     assert_eq!(above(Path::new("relative")), Vec::<usize>::new());
 }
 
+fn seen(exports: &Exports, path: &Path) -> (&'static str, Availability) {
+    let found = outcome(by_path(exports, &user(SOMEBODY), path));
+    (found, exports.roots()[0].availability())
+}
+
 #[test]
-fn only_the_root_of_a_mount_of_the_root_is_the_whole_filesystem() {
-    let mountinfo =
-        "30 1 8:1 / / rw - ext4 /dev/vda rw\n31 30 8:1 /sub /mnt rw - ext4 /dev/vda rw\nnonsense\n";
-    assert!(mounts_the_root(mountinfo, 30));
-    assert!(!mounts_the_root(mountinfo, 31));
-    assert!(!mounts_the_root(mountinfo, 3));
+fn an_export_lets_its_filesystem_go_and_is_not_what_lies_underneath() {
+    if needs_root() {
+        return;
+    }
+    let mut tree = Tree::new();
+    let root = tree.tmpfs("mounted");
+    let file = tree.file("mounted/file", 0o644);
+    let exports = export(&[&root]);
+    assert_eq!(seen(&exports, &file), ("ok", Availability::Available));
+    tree.unmount(&root);
+    tree.file("mounted/file", 0o644);
+    assert_eq!(seen(&exports, &file), ("not exported", Availability::Unmounted));
+    tree.mount(&root);
+    tree.file("mounted/file", 0o644);
+    assert_eq!(seen(&exports, &file), ("not exported", Availability::Replaced), "another tmpfs");
+    exports.check();
+    assert_eq!(exports.roots()[0].availability(), Availability::Replaced);
+}
+
+#[test]
+fn a_filesystem_that_is_mounted_again_is_the_same_export() {
+    if needs_root() {
+        return;
+    }
+    let mut tree = Tree::new();
+    let image = tree.path("image");
+    let Some(root) = tree.ext4(&image, "mounted") else {
+        return skipped("needs mkfs.ext4 and loop devices");
+    };
+    tree.dir("mounted/dir", 0o755);
+    let file = tree.file("mounted/dir/file", 0o644);
+    for exported in [root.clone(), root.join("dir")] {
+        let exports = export(&[&exported]);
+        tree.unmount(&root);
+        exports.check();
+        assert_ne!(exports.roots()[0].availability(), Availability::Available);
+        assert_eq!(seen(&exports, &file).0, "not exported");
+        tree.mount_image(&image, &root).unwrap();
+        assert_eq!(seen(&exports, &file), ("ok", Availability::Available));
+    }
+}
+
+#[test]
+fn what_is_mounted_over_an_export_hides_it() {
+    if needs_root() {
+        return;
+    }
+    let mut tree = Tree::new();
+    let root = tree.dir("root", 0o755);
+    let file = tree.file("root/file", 0o644);
+    let exports = export(&[&root]);
+    tree.mount(&root);
+    assert_eq!(seen(&exports, &file), ("not exported", Availability::Replaced));
+    tree.unmount(&root);
+    assert_eq!(seen(&exports, &file), ("ok", Availability::Available));
+    fs::rename(&root, tree.path("moved")).unwrap();
+    assert_eq!(seen(&exports, &file), ("not exported", Availability::Missing));
 }

@@ -242,14 +242,19 @@ fn a_verified_handle_is_the_same_inode() {
     let tree = Tree::new();
     let root = tree.dir("root", 0o755);
     let file = tree.file("root/file", 0o644);
-    for exports in [export(&[&root]), export(&[&file])] {
+    let exports = export(&[&root, &file]);
+    for (name, export) in [(root.join("renamed"), 0), (file.clone(), 1)] {
         let found = by_path(&exports, &operator(), &file).unwrap();
-        fs::rename(&file, root.join("renamed")).unwrap();
-        let again = verify_handle(&exports, found.export, &found.handle.unwrap()).unwrap();
+        fs::rename(&file, &name).unwrap();
+        let again = verify_handle(&exports, export, &found.handle.unwrap()).unwrap();
         assert!(same(again.as_fd(), found.fd.as_fd()).unwrap());
         assert_eq!(identity(&again).unwrap(), identity(&found.fd).unwrap());
-        fs::rename(root.join("renamed"), &file).unwrap();
+        fs::rename(&name, &file).unwrap();
     }
+    fs::rename(&file, root.join("renamed")).unwrap();
+    let moved = verify_handle(&exports, 1, &handle(&root.join("renamed")));
+    assert!(matches!(moved, Err(AccessError::NotExported(_))), "an export that is not where it was");
+    fs::rename(root.join("renamed"), &file).unwrap();
     let exports = export(&[&root]);
     assert!(matches!(verify_handle(&exports, 1, &handle(&file)), Err(AccessError::NotExported(_))));
 }

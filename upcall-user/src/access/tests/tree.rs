@@ -46,9 +46,14 @@ impl Tree {
 
     pub(in crate::access) fn tmpfs(&mut self, name: &str) -> PathBuf {
         let path = self.dir(name, 0o755);
-        mount(Some("none"), &path, Some("tmpfs"), MsFlags::empty(), Some("mode=755,size=1m")).unwrap();
-        self.mounted.push(path.clone());
+        self.mount(&path);
         path
+    }
+
+    /// A new tmpfs.
+    pub(in crate::access) fn mount(&mut self, path: &Path) {
+        mount(Some("none"), path, Some("tmpfs"), MsFlags::empty(), Some("mode=755,size=1m")).unwrap();
+        self.mounted.push(path.to_owned());
     }
 
     /// Mounts the image of an ext4 filesystem, which is made first if need be. `None` where that cannot be done.
@@ -59,9 +64,13 @@ impl Tree {
             fs::File::create(image).unwrap().set_len(8 << 20).unwrap();
             done(Command::new("mkfs.ext4").arg("-q").arg(image)).then_some(())?;
         }
-        done(Command::new("mount").args(["-o", "loop"]).arg(image).arg(&path)).then_some(())?;
-        self.mounted.push(path.clone());
+        self.mount_image(image, &path)?;
         Some(path)
+    }
+
+    pub(in crate::access) fn mount_image(&mut self, image: &Path, path: &Path) -> Option<()> {
+        let mounted = Command::new("mount").args(["-o", "loop"]).arg(image).arg(path).output();
+        mounted.is_ok_and(|output| output.status.success()).then(|| self.mounted.push(path.to_owned()))
     }
 
     pub(in crate::access) fn unmount(&mut self, path: &Path) {

@@ -1,0 +1,54 @@
+//! Inodes without a link that somebody still holds open. They may be written for as long as that lasts; when it
+//! ends, no tracepoint fires and a hook may be missing. So they are looked at, less and less often, until they
+//! are gone.
+
+use std::os::fd::BorrowedFd;
+
+use upcall_common::abi::Originator;
+
+use super::{Gone, Hub, State, trail::Unsettled};
+
+/// Longest time between two looks, in nanoseconds.
+const GAP: u64 = 1_000_000_000;
+
+impl Hub {
+    /// The inode has been found again: it is in memory, and its slot learns where.
+    pub fn found(&self, gone: &Gone, fd: BorrowedFd<'_>) -> bool {
+        let mut state = self.lock();
+        let Ok(probe) = state.identify(fd) else { return false };
+        if (probe.key, probe.generation) != (gone.key, gone.generation) || !state.is_current(gone) {
+            return false;
+        }
+        if let Some(view) = state.slots.get(gone.slot) {
+            view.set_inode(probe.inode);
+        }
+        state.orphan(gone.slot, probe.attrs.nlink);
+        drop(state);
+        self.reschedule();
+        true
+    }
+}
+
+impl State {
+    /// Looks at the slot from now on if its inode has no link.
+    pub(super) fn orphan(&mut self, slot: u32, links: u32) {
+        if links == 0 && !self.orphans.contains(slot) {
+            let now = self.kernel.coarse_now();
+            self.orphans.note(slot, 0, Originator::Unknown, now);
+        }
+    }
+
+    /// Looks at one of them: the inode has gone if this returns it.
+    pub(super) fn look_at_orphan(&mut self, slot: u32, look: Unsettled, now: u64) -> Option<Gone> {
+        match self.probe(slot) {
+            Ok(probe) if probe.attrs.nlink == 0 => {
+                let most = GAP / self.tick;
+                self.orphans.again(slot, look, now, most.max(1));
+                None
+            }
+            // It has a link again.
+            Ok(_) => None,
+            Err(gone) => gone.map(|gone| Gone { unlinked: true, ..gone }),
+        }
+    }
+}
