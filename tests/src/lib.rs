@@ -6,6 +6,7 @@ pub mod deadline;
 pub mod filesystem;
 pub mod helper;
 pub mod listener;
+pub mod long_write;
 pub mod op;
 pub mod program;
 pub mod raw;
