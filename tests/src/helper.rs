@@ -12,6 +12,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 use crate::{
+    entry,
     long_write::{self, Means},
     op::{self, Change},
     writer_client,
@@ -44,6 +45,12 @@ impl Helper {
     /// Does what comes before one of [`op::all`], on the stage in `dir`. The error number if the kernel refused it.
     pub fn prepare(&mut self, op: &str, dir: &Path) -> Result<Result<(), i32>> {
         self.order(&["prepare", op], dir)?;
+        self.answer()
+    }
+
+    /// One of [`entry::CASES`] or the like, likewise.
+    pub fn entry(&mut self, case: &str, dir: &Path) -> Result<Result<(), i32>> {
+        self.order(&["entry", case], dir)?;
         self.answer()
     }
 
@@ -178,6 +185,7 @@ fn obey(command: &str, prepared: &mut Option<Change>) -> io::Result<()> {
     let words: Vec<&str> = command.split(' ').collect();
     let number = |text: &str| text.parse::<u64>().map_err(io::Error::other);
     match *words.as_slice() {
+        ["entry", name, dir] => entry::perform(name, Path::new(dir)),
         ["prepare", name, dir] => {
             let op = op::find(name).ok_or_else(|| io::Error::other("there is no such operation"))?;
             // What the one before holds goes first.

@@ -3,6 +3,7 @@
 
 pub mod daemon;
 pub mod deadline;
+pub mod entry;
 pub mod filesystem;
 pub mod helper;
 pub mod listener;

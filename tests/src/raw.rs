@@ -103,6 +103,7 @@ impl Raw {
             cookie,
             mask: change::ANY,
             include_own: false,
+            names: false,
             lifetime_ms: 0,
             known_version: 0,
             target,

@@ -54,12 +54,12 @@ mod options;
 mod watch;
 
 pub use upcall_common::change;
-pub use upcall_common::wire::{Attrs, Code, ResyncReason};
+pub use upcall_common::wire::{Attrs, Code, EntryKind, EntryName, ResyncReason};
 
 pub use self::address::{Address, AddressError, DEFAULT_SOCKET};
 pub use self::client::Client;
 pub use self::error::{Error, ItemError};
 pub use self::events::Events;
-pub use self::notice::{Notice, Upcalls};
+pub use self::notice::{Names, Notice, Upcalls};
 pub use self::options::Options;
 pub use self::watch::{Registered, Watch};

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 
 use tokio::sync::mpsc;
-use upcall_common::wire::{Attrs, ResyncReason};
+use upcall_common::wire::{Attrs, EntryName, ResyncReason};
 
 use crate::ItemError;
 
@@ -16,7 +16,16 @@ use crate::ItemError;
 #[non_exhaustive]
 pub enum Notice {
     /// The inode has changed, or the interest has ended, or both: see `mask` and `ended`.
-    Upcall { cookie: u64, interest: u64, mask: u32, version: u64, attrs: Option<Attrs>, ended: bool },
+    /// `names` is empty unless the watch asks for [`names`](crate::Watch::names).
+    Upcall {
+        cookie: u64,
+        interest: u64,
+        mask: u32,
+        version: u64,
+        attrs: Option<Attrs>,
+        ended: bool,
+        names: Names,
+    },
     /// Between [`Disconnected`](Self::Disconnected) and [`Reconnected`](Self::Reconnected): the interest is
     /// live again, and the inode has changed, or may have, since the program was last told of it. Drop what is
     /// cached of it, also what was read since `Disconnected`. What is read from now on is at `version` or
@@ -40,6 +49,20 @@ pub enum Notice {
     /// Every live interest is registered again, and [`Changed`](Self::Changed), [`Lost`](Self::Lost) or
     /// [`Resync`](Self::Resync) has told of all that was missed: what is still cached can be trusted.
     Reconnected,
+}
+
+/// Entries of a directory that have changed.
+///
+/// An upcall without any and not `incomplete` only announces: the names come with a later one, or have come with an
+/// earlier one. After [`Client::sync`](crate::Client::sync) all names of what was complete before have come.
+/// [`Notice::Changed`] and [`Notice::Resync`] mean that names have been missed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names {
+    /// What happened, in order; but equal changes by one process may be told as one, at the place of the first.
+    /// So look up what each name stands for now.
+    pub entries: Vec<EntryName>,
+    /// Others have changed that are named nowhere: list the directory again.
+    pub incomplete: bool,
 }
 
 /// The stream of [`Notice`]s.

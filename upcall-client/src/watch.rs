@@ -16,6 +16,7 @@ pub struct Watch {
     cookie: u64,
     mask: u32,
     include_own: bool,
+    names: bool,
     lifetime_ms: u32,
 }
 
@@ -38,7 +39,14 @@ pub struct Registered {
 
 impl Watch {
     fn new(target: Named, cookie: u64) -> Self {
-        Self { target, cookie, mask: change::ANY | change::VOLATILE, include_own: false, lifetime_ms: 0 }
+        Self {
+            target,
+            cookie,
+            mask: change::ANY | change::VOLATILE,
+            include_own: false,
+            names: false,
+            lifetime_ms: 0,
+        }
     }
 
     /// The file at `path` on the storage host. `cookie` comes back in its notices.
@@ -75,6 +83,13 @@ impl Watch {
         Self { include_own, ..self }
     }
 
+    /// Of a directory: hear which of its entries have changed, see [`Names`](crate::Names). Comes with
+    /// [`ENTRIES`](change::ENTRIES), so the mask must have it. Default: no.
+    #[must_use]
+    pub fn names(self, names: bool) -> Self {
+        Self { names, ..self }
+    }
+
     /// End the interest after this time unless it is renewed; a reconnection starts the time anew.
     /// Default: no end.
     #[must_use]
@@ -84,6 +99,10 @@ impl Watch {
 
     pub(crate) fn cookie(&self) -> u64 {
         self.cookie
+    }
+
+    pub(crate) fn asks_for_names(&self) -> bool {
+        self.names && self.mask & change::ENTRIES != 0
     }
 
     pub(crate) fn set_lifetime_ms(&mut self, lifetime_ms: u32) {
@@ -123,6 +142,7 @@ impl Watch {
             cookie: self.cookie,
             mask: self.mask,
             include_own: self.include_own,
+            names: self.names,
             lifetime_ms: self.lifetime_ms,
             known_version,
             target,

@@ -5,8 +5,9 @@ mod messages;
 use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
 use upcall_common::wire::{
-    Code, DecodeError, EncodeError, FrameType, HEADER_LEN, Header, MAX_BODY, MAX_TEXT, MAX_UPCALLS, Message,
-    Target, UpcallBatch, UpcallItem, decode, encode, take_frame,
+    Code, DecodeError, EncodeError, EntryKind, EntryName, FrameType, HEADER_LEN, Header, MAX_BODY,
+    MAX_ENTRY_BYTES, MAX_ENTRY_NAMES, MAX_TEXT, MAX_UPCALLS, Message, Target, UpcallBatch, UpcallItem,
+    decode, encode, take_frame,
 };
 
 fn frame(message: &Message, tag: u32) -> BytesMut {
@@ -96,10 +97,63 @@ proptest! {
     }
 }
 
+fn item() -> UpcallItem {
+    UpcallItem {
+        mask: 1,
+        cookie: 2,
+        interest: 3,
+        version: 4,
+        attrs: None,
+        ended: false,
+        names: Vec::new(),
+        names_incomplete: false,
+    }
+}
+
+/// An entry of so many bytes.
+fn entry(len: usize) -> EntryName {
+    let (kind, handle) = (EntryKind::Created, vec![7; 8]);
+    EntryName { kind, directory: true, handle_type: 1, handle, name: vec![b'n'; len - 22], new_name: None }
+}
+
+#[test]
+fn names_that_an_item_has_no_room_for_are_incomplete() {
+    let sent = |names: Vec<EntryName>| match decode(&mut frame(
+        &Message::Upcall(vec![UpcallItem { names, ..item() }]),
+        0,
+    )) {
+        Ok(Some((0, Message::Upcall(items)))) => (items[0].names.len(), items[0].names_incomplete),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(entry(64).wire_len(), 64);
+    assert_eq!(sent(vec![entry(MAX_ENTRY_BYTES)]), (1, false));
+    assert_eq!(sent(vec![entry(MAX_ENTRY_BYTES + 1)]), (0, true));
+    assert_eq!(sent(vec![entry(64); MAX_ENTRY_NAMES]), (MAX_ENTRY_NAMES, false));
+    assert_eq!(sent(vec![entry(24); MAX_ENTRY_NAMES + 1]), (0, true));
+    let handle = vec![0; upcall_common::wire::MAX_HANDLE + 1];
+    assert_eq!(sent(vec![EntryName { handle, ..entry(64) }]), (0, true));
+}
+
+#[test]
+fn a_batch_of_long_items_ends_at_the_frame() {
+    let item = UpcallItem { names: vec![entry(MAX_ENTRY_BYTES)], ..item() };
+    let mut out = BytesMut::new();
+    let mut batch = UpcallBatch::begin(&mut out);
+    let mut taken = 0;
+    while batch.push(&item) {
+        taken += 1;
+    }
+    let len = 32 + 2 + MAX_ENTRY_BYTES;
+    assert_eq!(taken, (MAX_BODY as usize - 4) / len);
+    drop(batch);
+    assert_eq!(out.len(), HEADER_LEN + 4 + taken * len);
+    assert!(matches!(decode(&mut out), Ok(Some((0, Message::Upcall(items)))) if items.len() == taken));
+}
+
 #[test]
 fn items_may_grow() {
-    let item = UpcallItem { mask: 1, cookie: 2, interest: 3, version: 4, attrs: None, ended: true };
-    let known = frame(&Message::Upcall(vec![item]), 7);
+    let item = UpcallItem { ended: true, ..item() };
+    let known = frame(&Message::Upcall(vec![item.clone()]), 7);
     let mut body = known[HEADER_LEN..].to_vec();
     body[0] = 2;
     body[4] += 3;
@@ -107,7 +161,7 @@ fn items_may_grow() {
     body.extend_from_slice(&known[HEADER_LEN + 4..]);
     assert_eq!(
         decode(&mut raw(FrameType::Upcall.into(), &body)),
-        Ok(Some((7, Message::Upcall(vec![item, item]))))
+        Ok(Some((7, Message::Upcall(vec![item.clone(), item]))))
     );
 }
 
@@ -155,14 +209,7 @@ fn long_texts_are_cut_at_a_character() {
 
 #[test]
 fn a_batch_is_bounded_and_an_empty_one_is_nothing() {
-    let item = UpcallItem {
-        mask: 1,
-        cookie: 2,
-        interest: 3,
-        version: 4,
-        attrs: Some(Default::default()),
-        ended: false,
-    };
+    let item = UpcallItem { attrs: Some(Default::default()), ..item() };
     let mut out = BytesMut::new();
     assert_eq!(UpcallBatch::begin(&mut out).finish(), 0);
     assert!(out.is_empty());
@@ -171,7 +218,6 @@ fn a_batch_is_bounded_and_an_empty_one_is_nothing() {
     while batch.push(&item) {
         taken += 1;
     }
-    assert!(batch.is_full());
     assert_eq!((taken, batch.finish()), (MAX_UPCALLS, MAX_UPCALLS));
     assert!(
         matches!(decode(&mut out), Ok(Some((0, Message::Upcall(items)))) if items.len() == MAX_UPCALLS as usize)

@@ -59,6 +59,7 @@ fn register() -> Message {
         cookie: 0xc0_ffee,
         mask: change::DATA | change::SIZE,
         include_own: false,
+        names: false,
         lifetime_ms: 0,
         known_version: 0,
         target: Target::Path(b"/srv/data/a".to_vec()),
@@ -67,6 +68,7 @@ fn register() -> Message {
         cookie: 0xc0_ffef,
         mask: change::MODE | change::OWNER | change::OTHER,
         include_own: true,
+        names: false,
         lifetime_ms: 60_000,
         known_version: 41,
         target: Target::Handle {
@@ -81,7 +83,14 @@ fn register() -> Message {
         target: Target::Descriptor(0),
         ..plain.clone()
     };
-    Message::Register(vec![plain, handle, descriptor])
+    let directory = RegisterItem {
+        cookie: 0xc0_fff1,
+        mask: change::ENTRIES,
+        names: true,
+        target: Target::Path(b"/srv/data".to_vec()),
+        ..plain.clone()
+    };
+    Message::Register(vec![plain, handle, descriptor, directory])
 }
 
 fn registered() -> Message {
@@ -100,6 +109,8 @@ fn upcall() -> Message {
         version: 15,
         attrs: Some(attrs()),
         ended: false,
+        names: Vec::new(),
+        names_incomplete: false,
     };
     let forgotten = UpcallItem {
         mask: change::FORGET,
@@ -108,22 +119,49 @@ fn upcall() -> Message {
         version: 42,
         attrs: None,
         ended: true,
+        ..changed.clone()
     };
-    Message::Upcall(vec![changed, forgotten])
+    let renamed = EntryName {
+        kind: EntryKind::Renamed,
+        directory: false,
+        handle_type: 1,
+        handle: vec![0xa1, 0xb2, 0xc3, 0xd4, 1, 0, 0, 0],
+        name: b"draft".to_vec(),
+        new_name: Some(b"final".to_vec()),
+    };
+    let created = EntryName {
+        kind: EntryKind::Created,
+        directory: true,
+        handle_type: 0,
+        handle: Vec::new(),
+        name: b"sub".to_vec(),
+        new_name: None,
+    };
+    let entries = UpcallItem {
+        mask: change::ENTRIES,
+        cookie: 0xc0_fff1,
+        interest: 10,
+        version: 7,
+        attrs: None,
+        ended: false,
+        names: vec![renamed, created],
+        names_incomplete: true,
+    };
+    Message::Upcall(vec![changed, forgotten, entries])
 }
 
 /// What each block must mean.
 fn expected() -> Vec<(u32, Message)> {
     let payload = || Bytes::from_static(&[1, 2, 3, 4]);
     vec![
-        (1, Message::Hello(Hello { version_min: 1, version_max: 1, features: 1, name: "example".into() })),
+        (1, Message::Hello(Hello { version_min: 1, version_max: 1, features: 3, name: "example".into() })),
         (
             1,
             Message::Welcome(Welcome {
                 version: VERSION,
                 max_body: MAX_BODY,
                 max_batch: MAX_BATCH,
-                features: FEATURE_DESCRIPTORS,
+                features: FEATURE_DESCRIPTORS | FEATURE_NAMES,
                 epoch: 0x1122_3344_5566_7788,
                 server: "upcall 0.1.0".into(),
             }),
@@ -201,6 +239,12 @@ fn the_reasons_are_those_of_the_code() {
 }
 
 #[test]
+fn the_kinds_of_entries_are_those_of_the_code() {
+    let all = EntryKind::ALL.iter().map(|kind| ((*kind).into(), kind.as_str().into(), kind.meaning()));
+    same("Names of entries", "kind", all);
+}
+
+#[test]
 fn the_change_bits_are_those_of_the_code() {
     let rows = table("Change bits", "mask");
     let document: Vec<(String, &str)> = rows.iter().map(|row| (row[0].to_owned(), row[1])).collect();
@@ -222,6 +266,9 @@ fn the_limits_are_those_of_the_code() {
         ("MAX_DESCRIPTORS", MAX_DESCRIPTORS),
         ("MAX_HANDLE", MAX_HANDLE),
         ("MAX_PATH", MAX_PATH),
+        ("MAX_ENTRY_NAMES", MAX_ENTRY_NAMES),
+        ("MAX_ENTRY_BYTES", MAX_ENTRY_BYTES),
+        ("MAX_WAITING_BYTES", MAX_WAITING_BYTES),
         ("MAX_PING", MAX_PING),
         ("MAX_NAME", MAX_NAME),
         ("MAX_TEXT", MAX_TEXT),

@@ -9,31 +9,33 @@ use upcall_common::abi::{Counter, EVENT_PATH, Event, Key, PATH_PIECE};
 use crate::{
     kernel::{self, offset},
     maps::{EVENTS, control, count},
-    mark::Change,
+    mark::{self, Change},
 };
 
 /// Directories above the changed inode that an event can name.
 const MAX_DEPTH: u32 = 16;
 
-/// Writes an event if somebody looks. `dentry` may be 0: then one is taken from the inode.
+/// Whether somebody looks.
 #[inline(always)]
-pub fn tell(key: Key, inode: u64, dentry: u64, what: Change) {
-    let Some(control) = control() else { return };
+pub fn wanted() -> bool {
     // SAFETY: the map returned it.
-    if unsafe { (&raw const (*control).events_on).read_volatile() } == 0 {
-        return;
-    }
-    write(key, inode, dentry, what);
+    control().is_some_and(|control| unsafe { (&raw const (*control).events_on).read_volatile() } != 0)
 }
 
+/// Writes an event. `dentry` may be 0: then one is taken from the inode.
 #[inline(never)]
-fn write(key: Key, inode: u64, dentry: u64, what: Change) {
+pub fn tell(key: Key, inode: u64, dentry: u64, by: u32, what: Change) {
     let Some(mut entry) = EVENTS.reserve::<Event>(0) else {
         count(Counter::EventsLost);
         return;
     };
     let event = entry.as_mut_ptr();
     let (pid_tgid, uid_gid) = (bpf_get_current_pid_tgid(), bpf_get_current_uid_gid());
+    // A request may be completed in any task.
+    let (tgid, tid) = match (pid_tgid >> 32) as u32 {
+        current if by == mark::CURRENT || by == current => (current, pid_tgid as u32),
+        _ => (by, 0),
+    };
     // SAFETY: `event` points to the reserved record; every field is written before it is submitted, but for
     // the part of `path` beyond `path_len`, which the daemon does not read.
     unsafe {
@@ -42,8 +44,8 @@ fn write(key: Key, inode: u64, dentry: u64, what: Change) {
         (&raw mut (*event).amount).write(what.amount);
         (&raw mut (*event).dev).write(key.dev);
         (&raw mut (*event).subvolume).write(key.subvolume);
-        (&raw mut (*event).tgid).write((pid_tgid >> 32) as u32);
-        (&raw mut (*event).tid).write(pid_tgid as u32);
+        (&raw mut (*event).tgid).write(tgid);
+        (&raw mut (*event).tid).write(tid);
         (&raw mut (*event).uid).write(uid_gid as u32);
         (&raw mut (*event).changes).write(what.changes);
         (&raw mut (*event).op).write(what.op);

@@ -43,6 +43,10 @@ pub struct Removal {
     pub pad: u32,
 }
 
+/// Who submitted a Linux AIO write, by the address of its kiocb.
+#[map]
+pub static SUBMITTERS: LruHashMap<u64, u32> = LruHashMap::with_max_entries(4096, 0);
+
 /// Threads inside an ioctl that may change its file in a way of the filesystem's own, and its number.
 #[map]
 pub static IOCTLS: LruHashMap<u32, u32> = LruHashMap::with_max_entries(1024, 0);

@@ -53,7 +53,7 @@ pub fn by_current(key: Key, inode: u64, dentry: u64, what: Change) {
 
 /// As [`change`], for an inode known by key and address, changed by the process that `by` finds or [`UNKNOWN`].
 #[inline(always)]
-pub fn by(key: Key, inode: u64, dentry: u64, by: impl FnOnce() -> u32, what: Change) {
+pub fn by(key: Key, inode: u64, dentry: u64, by: impl Fn() -> u32, what: Change) {
     target::<true>(key, inode, None, dentry, by, what);
 }
 
@@ -127,7 +127,7 @@ fn target<const FINAL: bool>(
     inode: u64,
     generation: Option<u32>,
     dentry: u64,
-    by: impl FnOnce() -> u32,
+    by: impl Fn() -> u32,
     what: Change,
 ) {
     // SAFETY: the value is copied at once; the daemon only ever inserts and removes whole entries.
@@ -139,7 +139,9 @@ fn target<const FINAL: bool>(
         };
         mark::<FINAL>(index, inode, generation, what.changes, by());
     }
-    event::tell(key, inode, dentry, what);
+    if event::wanted() {
+        event::tell(key, inode, dentry, by(), what);
+    }
 }
 
 /// Kept out of line: one copy serves every hook.

@@ -17,7 +17,8 @@ use crate::{
     events::{self, EventSwitch},
     hub::{Hub, Limits, Pace, Slots},
     logging,
-    server::{Listeners, Service},
+    names::{self, Namer},
+    server::{Gaps, Listeners, Service},
     source::{self, Loaded, Sizes},
     sys::{clock, readiness},
 };
@@ -50,7 +51,8 @@ pub fn run(config: &Config) -> Result<()> {
 }
 
 async fn serve(config: &Config, exports: Exports, tcp_principal: Principal, loaded: Loaded) -> Result<()> {
-    let Loaded { source, net, lost, attached, kernel, slots, dirty, events: event_ring, log } = loaded;
+    let Loaded { source, net, lost, attached, misses, kernel, slots, dirty, events: event_ring, log } =
+        loaded;
     for lost in &lost {
         tracing::warn!(hook = lost.program.name(), why = lost.why, "hook not at work");
     }
@@ -85,20 +87,28 @@ async fn serve(config: &Config, exports: Exports, tcp_principal: Principal, load
         tracing::warn!("not in the initial pid namespace: clients are told of their own changes, too");
     }
     let listeners = Listeners::bind(&config.unix, config.tcp).await?;
+    let gaps = Arc::new(Gaps::new(misses));
+    let (namer, released) = Namer::new(Arc::clone(&exports));
+    let namer = Arc::new(namer);
     let service = Arc::new(Service {
         hub: Arc::clone(&hub),
         exports: Arc::clone(&exports),
+        namer: Arc::clone(&namer),
         tcp_principal,
         epoch,
         events: event_sender.clone(),
         event_switch: EventSwitch::new(flags.clone()),
+        gaps: Arc::clone(&gaps),
         about,
         hello_timeout: Duration::from_millis(config.hello_timeout_ms),
         stall_timeout: Duration::from_millis(config.stall_timeout_ms),
         in_initial_pid_namespace,
         shutdown,
     });
-    let mut dispatcher = tokio::spawn(dispatch::run(dirty, flags, Arc::clone(&hub), exports));
+    tokio::spawn(look_for_gaps(gaps));
+    let mut dispatcher =
+        tokio::spawn(dispatch::run(dirty, flags, Arc::clone(&hub), exports, Arc::clone(&namer)));
+    let mut naming = tokio::spawn(names::run(namer, released, Arc::clone(&hub)));
     let mut reader = tokio::spawn(events::run(event_ring, hub, event_sender));
     if let Some(log) = log {
         tokio::spawn(logging::forward(readiness::readable(log)?));
@@ -118,6 +128,7 @@ async fn serve(config: &Config, exports: Exports, tcp_principal: Principal, load
         _ = interrupt.recv() => Ok(()),
         () = listeners.serve(service, most_connections(config), alive) => Ok(()),
         failed = &mut dispatcher => failed.map_err(anyhow::Error::from).and_then(|it| it.context("reading the dirty ring")),
+        failed = &mut naming => failed.map_err(anyhow::Error::from).and_then(|it| it.context("reading the names of entries")),
         failed = &mut reader => failed.map_err(anyhow::Error::from).and_then(|it| it.context("reading the event ring")),
     };
     notify(&[sd_notify::NotifyState::Stopping]);
@@ -128,6 +139,16 @@ async fn serve(config: &Config, exports: Exports, tcp_principal: Principal, load
         tracing::warn!("clients did not read what waited for them in time");
     }
     outcome
+}
+
+/// Gaps are rare, and SYNC looks for itself.
+const GAP_LOOK: Duration = Duration::from_secs(5);
+
+async fn look_for_gaps(gaps: Arc<Gaps>) {
+    loop {
+        tokio::time::sleep(GAP_LOOK).await;
+        gaps.look();
+    }
 }
 
 /// Connections beyond the clients that there may be, so that one too many is told why it is refused; and

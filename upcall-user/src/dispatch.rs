@@ -9,6 +9,7 @@ use upcall_common::abi::SCAN;
 use crate::{
     access::{AccessError, Exports, verify_handle},
     hub::{Gone, Hub},
+    names::Namer,
     source::Flags,
     sys::readiness,
 };
@@ -22,6 +23,7 @@ pub async fn run(
     flags: Flags,
     hub: Arc<Hub>,
     exports: Arc<Exports>,
+    namer: Arc<Namer>,
 ) -> io::Result<()> {
     let mut ring = readiness::readable(ring)?;
     tracing::trace!(fd = ring.as_raw_fd(), "reading dirty slots");
@@ -36,6 +38,8 @@ pub async fn run(
                     guard.clear_ready();
                 }
                 hub.dispatch(slots.into_iter().filter(|slot| *slot != SCAN));
+                // Names go with the upcalls that now wait, rather than after them.
+                namer.drain(&hub);
                 if flags.take_scan() {
                     hub.scan();
                 }

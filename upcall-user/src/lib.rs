@@ -8,6 +8,7 @@ pub mod dispatch;
 pub mod events;
 pub mod hub;
 pub mod logging;
+pub mod names;
 pub mod server;
 pub mod source;
 pub mod sys;

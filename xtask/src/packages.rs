@@ -33,6 +33,13 @@ pub(crate) fn ensure(packages: &[&str]) -> Result<()> {
     Ok(())
 }
 
+/// Brings these packages to the newest version that the archive has now; needs root.
+pub(crate) fn upgrade(packages: &[&str]) -> Result<()> {
+    eprintln!("xtask: upgrading {}", packages.join(" "));
+    update()?;
+    install(packages)
+}
+
 /// Fetches apt's lists, once however often it is asked for.
 pub(crate) fn update() -> Result<()> {
     static ONCE: Once = Once::new();
@@ -91,6 +98,7 @@ fn program_of(package: &str) -> Option<&'static str> {
         "qemu-system-x86" => "qemu-system-x86_64",
         "xfsprogs" => "mkfs.xfs",
         "xz-utils" => "xz",
+        "zstd" => "zstd",
         _ => return None,
     })
 }

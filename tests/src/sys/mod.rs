@@ -10,7 +10,10 @@ pub(crate) mod swap;
 use std::{
     fs::File,
     io,
-    os::fd::{AsRawFd, RawFd},
+    os::{
+        fd::{AsRawFd, RawFd},
+        unix::fs::OpenOptionsExt,
+    },
     path::Path,
 };
 
@@ -27,7 +30,7 @@ pub fn file_handle(path: &Path) -> io::Result<(i32, Vec<u8>)> {
         kind: i32,
         bytes: [u8; 128],
     }
-    let file = File::open(path)?;
+    let file = File::options().read(true).custom_flags(libc::O_PATH | libc::O_NOFOLLOW).open(path)?;
     let fd: RawFd = file.as_raw_fd();
     let mut raw = Raw { length: 128, kind: 0, bytes: [0; 128] };
     let mut mount: libc::c_int = 0;

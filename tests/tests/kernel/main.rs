@@ -7,6 +7,8 @@ mod barrier;
 mod coverage;
 mod lifecycle;
 mod lifetime;
+mod masks;
+mod names;
 mod operator;
 mod originator;
 mod overflow;
@@ -69,6 +71,8 @@ fn filesystems(args: &Arguments) -> tests::Result<Filesystems> {
 fn trials<'a>(filesystems: &'a Filesystems, tally: &Arc<Tally>) -> Trials<'a> {
     let mut trials = Trials::new(filesystems);
     coverage::add(&mut trials, tally);
+    masks::add(&mut trials);
+    names::add(&mut trials);
     originator::add(&mut trials);
     account::add(&mut trials);
     overflow::add(&mut trials);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::time::{Instant, sleep_until};
-use upcall_common::wire::{Message, ResyncReason};
+use upcall_common::wire::{FEATURE_NAMES, Message, ResyncReason};
 
 use super::State;
 use crate::error::Error;
@@ -181,7 +181,8 @@ impl<'a> Session<'a> {
         match message {
             Message::Upcall(items) => {
                 let State { watches, backlog, .. } = &mut *self.state;
-                backlog.extend(items.iter().filter_map(|item| watches.upcall(item)));
+                let names = self.connection.welcome().features & FEATURE_NAMES != 0;
+                backlog.extend(items.into_iter().filter_map(|item| watches.upcall(item, names)));
                 Ok(())
             }
             Message::Resync { reason, text } => {

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use upcall_common::change::ENTRIES;
 use upcall_common::wire::{self, Code, Known, UpcallItem};
 
 use crate::error::ItemError;
-use crate::{Notice, Watch};
+use crate::{Names, Notice, Watch};
 
 /// The live watches by interest. The daemon numbers interests anew for each connection; the interest ids that
 /// programs see are ours and stay.
@@ -64,17 +65,20 @@ impl Watches {
         }
     }
 
-    /// Takes in an upcall. `None`: for an interest that has been given up.
-    pub(crate) fn upcall(&mut self, item: &UpcallItem) -> Option<Notice> {
+    /// Takes in an upcall of a daemon that `names` entries or knows of no names. `None`: for an interest that has
+    /// been given up.
+    pub(crate) fn upcall(&mut self, item: UpcallItem, names: bool) -> Option<Notice> {
         let interest = *self.by_number.get(&item.interest)?;
         let live = self.live.get_mut(&interest)?;
         live.version = live.version.max(item.version);
         let cookie = live.watch.cookie();
+        let unnamed = !names && live.watch.asks_for_names() && item.mask & ENTRIES != 0;
         if item.ended {
             self.remove(interest);
         }
-        let UpcallItem { mask, version, attrs, ended, .. } = *item;
-        Some(Notice::Upcall { cookie, interest, mask, version, attrs, ended })
+        let names = Names { entries: item.names, incomplete: item.names_incomplete || unnamed };
+        let UpcallItem { mask, version, attrs, ended, .. } = item;
+        Some(Notice::Upcall { cookie, interest, mask, version, attrs, ended, names })
     }
 
     /// The connection is gone, and with it the daemon's numbers.

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use tokio::io::Interest;
 use tokio::time::timeout;
-use upcall_common::wire::{EncodeError, FEATURE_DESCRIPTORS, Hello, Message, VERSION, Welcome, decode};
+use upcall_common::wire::{
+    EncodeError, FEATURE_DESCRIPTORS, FEATURE_NAMES, Hello, Message, VERSION, Welcome, decode,
+};
 
 use super::outbox::Outbox;
 use super::stream::Stream;
@@ -36,7 +38,7 @@ impl Connection {
         let stream = Stream::connect(address)
             .await
             .map_err(|source| Error::Connect { address: address.clone(), source })?;
-        let features = if stream.passes_descriptors() { FEATURE_DESCRIPTORS } else { 0 };
+        let features = FEATURE_NAMES | if stream.passes_descriptors() { FEATURE_DESCRIPTORS } else { 0 };
         let nobody = Welcome {
             version: VERSION,
             max_body: 0,

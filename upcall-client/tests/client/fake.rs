@@ -12,8 +12,8 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::time::timeout;
 use upcall_client::{Address, Client, Code, Options, Upcalls};
 use upcall_common::wire::{
-    FEATURE_DESCRIPTORS, Known, Message, RegisterItem, Registered, UpcallItem, VERSION, Welcome, decode,
-    encode,
+    FEATURE_DESCRIPTORS, FEATURE_NAMES, Known, Message, RegisterItem, Registered, UpcallItem, VERSION,
+    Welcome, decode, encode,
 };
 
 /// Fails the test when what must happen soon does not happen at all.
@@ -32,7 +32,7 @@ pub(crate) fn welcome(epoch: u64) -> Welcome {
         version: VERSION,
         max_body: 1 << 20,
         max_batch: 4096,
-        features: FEATURE_DESCRIPTORS,
+        features: FEATURE_DESCRIPTORS | FEATURE_NAMES,
         epoch,
         server: String::from("fake"),
     }
@@ -45,7 +45,16 @@ pub(crate) fn made(interest: u64, version: u64, known: Known) -> Registered {
 
 /// An upcall with `DATA`.
 pub(crate) fn data(interest: u64, version: u64) -> UpcallItem {
-    UpcallItem { mask: 1, cookie: 0, interest, version, attrs: None, ended: false }
+    UpcallItem {
+        mask: 1,
+        cookie: 0,
+        interest,
+        version,
+        attrs: None,
+        ended: false,
+        names: Vec::new(),
+        names_incomplete: false,
+    }
 }
 
 pub(crate) struct Daemon {

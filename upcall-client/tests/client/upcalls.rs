@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use upcall_client::{Attrs, Client, Code, Error, Notice, Options, ResyncReason, Upcalls, Watch};
+use upcall_client::{
+    Attrs, Client, Code, EntryKind, EntryName, Error, Names, Notice, Options, ResyncReason, Upcalls, Watch,
+};
 use upcall_common::change;
-use upcall_common::wire::{Message, UpcallItem};
+use upcall_common::wire::{FEATURE_NAMES, Known, Message, UpcallItem, Welcome};
 
-use crate::fake::{Daemon, Peer, data, options, soon, welcome};
+use crate::fake::{Daemon, Peer, data, made, options, soon, welcome};
 
 async fn watching(daemon: &Daemon, options: Options, cookies: &[u64]) -> (Client, Upcalls, Peer, Vec<u64>) {
     let (client, upcalls, mut peer) = daemon.connect(options, welcome(1)).await;
@@ -29,6 +31,7 @@ async fn a_change_is_told(daemon: Daemon) {
         version: 12,
         attrs,
         ended: false,
+        names: Names::default(),
     };
     assert_eq!(soon(upcalls.next()).await, Some(expected));
 }
@@ -41,6 +44,48 @@ async fn a_change_is_told_over_unix() {
 #[tokio::test]
 async fn a_change_is_told_over_tcp() {
     a_change_is_told(Daemon::tcp().await).await;
+}
+
+/// A client that asks for names, of a daemon with these features; and what it is told of entries.
+async fn named(features: u64, item: UpcallItem) -> Names {
+    let daemon = Daemon::unix();
+    let (client, mut upcalls, mut peer) = daemon.connect(options(), Welcome { features, ..welcome(1) }).await;
+    let granted = async {
+        let (tag, items) = peer.register().await;
+        assert!(items[0].names, "the watch asks for names");
+        peer.send(&Message::Registered(vec![made(500, 10, Known::None)]), tag).await;
+        peer.send(&Message::Upcall(vec![item]), 0).await;
+    };
+    let watch = Watch::path("/srv", 70).names(true);
+    let (outcomes, ()) = tokio::join!(soon(client.register(vec![watch])), granted);
+    assert!(outcomes.expect("answered")[0].is_ok());
+    match soon(upcalls.next()).await {
+        Some(Notice::Upcall { names, .. }) => names,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn names_of_entries_are_told() {
+    let entry = EntryName {
+        kind: EntryKind::Created,
+        directory: false,
+        handle_type: 1,
+        handle: vec![1, 2, 3],
+        name: b"new".to_vec(),
+        new_name: None,
+    };
+    let item = UpcallItem { mask: change::ENTRIES, names: vec![entry.clone()], ..data(500, 11) };
+    assert_eq!(named(FEATURE_NAMES, item).await, Names { entries: vec![entry], incomplete: false });
+    let item = UpcallItem { mask: change::ENTRIES, names_incomplete: true, ..data(500, 11) };
+    assert_eq!(named(FEATURE_NAMES, item).await, Names { entries: vec![], incomplete: true });
+}
+
+#[tokio::test]
+async fn a_daemon_that_names_nothing_leaves_names_incomplete() {
+    let item = UpcallItem { mask: change::ENTRIES, ..data(500, 11) };
+    assert_eq!(named(0, item).await, Names { entries: vec![], incomplete: true });
+    assert_eq!(named(0, data(500, 11)).await, Names::default());
 }
 
 #[tokio::test]

@@ -73,6 +73,7 @@ named! {
     KiocbDone = "kiocb_done",
     IoCompleteRw = "io_complete_rw",
     IoCompleteRwIopoll = "io_complete_rw_iopoll",
+    AioWriteEntry = "aio_write_entry",
     AioCompleteRw = "aio_complete_rw",
     IterFileSpliceWrite = "iter_file_splice_write",
     VfsCopyFileRange = "vfs_copy_file_range",
@@ -125,7 +126,9 @@ pub struct Event {
     pub amount: u64,
     pub dev: u32,
     pub subvolume: u32,
+    /// Of the originator; 0: unknown.
     pub tgid: u32,
+    /// 0: the originator is not the current task, so `uid` and `comm` are not its own.
     pub tid: u32,
     pub uid: u32,
     /// Change bits.

@@ -5,6 +5,7 @@
 
 mod attrs;
 mod code;
+mod entries;
 mod error;
 mod fields;
 mod frame;
@@ -17,6 +18,7 @@ mod upcall;
 
 pub use self::attrs::Attrs;
 pub use self::code::{Code, ResyncReason};
+pub use self::entries::{EntryKind, EntryName};
 pub use self::error::{DecodeError, EncodeError};
 pub use self::frame::{FrameType, HEADER_LEN, Header, take_frame};
 pub use self::hello::{Hello, Welcome};
@@ -41,6 +43,12 @@ pub const MAX_DESCRIPTORS: usize = 16;
 pub const MAX_HANDLE: usize = 128;
 /// Longest path, in bytes; the codec itself takes longer ones, for the daemon to refuse by item.
 pub const MAX_PATH: usize = 4096;
+/// Names of entries that one UPCALL item carries at most.
+pub const MAX_ENTRY_NAMES: usize = 256;
+/// Bytes of these on the wire at most.
+pub const MAX_ENTRY_BYTES: usize = 16 << 10;
+/// Bytes of names that wait for one client at most.
+pub const MAX_WAITING_BYTES: usize = 512 << 10;
 /// Longest payload of PING and PONG, in bytes.
 pub const MAX_PING: usize = 64;
 /// Longest name in HELLO and WELCOME, in bytes.
@@ -49,3 +57,5 @@ pub const MAX_NAME: usize = 256;
 pub const MAX_TEXT: usize = 1024;
 /// Feature bit: descriptors may be passed with REGISTER (Unix sockets only).
 pub const FEATURE_DESCRIPTORS: u64 = 1 << 0;
+/// Feature bit: interests in directories may ask for names.
+pub const FEATURE_NAMES: u64 = 1 << 1;

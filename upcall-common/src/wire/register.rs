@@ -7,6 +7,7 @@ use super::fields::{bytes16, count, patch, put_bytes16, put_count, take};
 use super::{Attrs, Code, MAX_HANDLE};
 
 const INCLUDE_OWN: u32 = 1;
+const NAMES: u32 = 2;
 
 const ATTRS: u16 = 1;
 const UNCHANGED: u16 = 2;
@@ -21,6 +22,8 @@ pub struct RegisterItem {
     pub mask: u32,
     /// Hear of this client's own changes too.
     pub include_own: bool,
+    /// Of a directory: hear which entries have changed.
+    pub names: bool,
     /// 0: no limit.
     pub lifetime_ms: u32,
     /// The version the client holds, of this epoch; 0: none.
@@ -92,7 +95,8 @@ impl RegisterItem {
         out.put_u32_le(0);
         out.put_u64_le(self.cookie);
         out.put_u32_le(self.mask);
-        out.put_u32_le(if self.include_own { INCLUDE_OWN } else { 0 });
+        let names = if self.names { NAMES } else { 0 };
+        out.put_u32_le(names | if self.include_own { INCLUDE_OWN } else { 0 });
         out.put_u32_le(self.lifetime_ms);
         out.put_u32_le(0);
         out.put_u64_le(self.known_version);
@@ -108,12 +112,13 @@ impl RegisterItem {
         let mut item = take(body, len)?;
         let cookie = item.try_get_u64_le()?;
         let mask = item.try_get_u32_le()?;
-        let include_own = item.try_get_u32_le()? & INCLUDE_OWN != 0;
+        let flags = item.try_get_u32_le()?;
+        let (include_own, names) = (flags & INCLUDE_OWN != 0, flags & NAMES != 0);
         let lifetime_ms = item.try_get_u32_le()?;
         item.try_get_u32_le()?;
         let known_version = item.try_get_u64_le()?;
         let target = Target::get(&mut item)?;
-        Ok(Self { cookie, mask, include_own, lifetime_ms, known_version, target })
+        Ok(Self { cookie, mask, include_own, names, lifetime_ms, known_version, target })
     }
 }
 

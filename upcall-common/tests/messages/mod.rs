@@ -6,8 +6,15 @@ use proptest::prelude::*;
 use upcall_common::wire::*;
 
 pub(crate) fn register(target: Target) -> Message {
-    let item =
-        RegisterItem { cookie: 1, mask: 2, include_own: true, lifetime_ms: 3, known_version: 4, target };
+    let item = RegisterItem {
+        cookie: 1,
+        mask: 2,
+        include_own: true,
+        names: true,
+        lifetime_ms: 3,
+        known_version: 4,
+        target,
+    };
     Message::Register(vec![item])
 }
 
@@ -43,11 +50,12 @@ fn target() -> impl Strategy<Value = Target> {
 }
 
 fn register_item() -> impl Strategy<Value = RegisterItem> {
-    (any::<(u64, u32, bool, u32, u64)>(), target()).prop_map(
-        |((cookie, mask, include_own, lifetime_ms, known_version), target)| RegisterItem {
+    (any::<(u64, u32, bool, bool, u32, u64)>(), target()).prop_map(
+        |((cookie, mask, include_own, names, lifetime_ms, known_version), target)| RegisterItem {
             cookie,
             mask,
             include_own,
+            names,
             lifetime_ms,
             known_version,
             target,
@@ -62,15 +70,30 @@ fn registered() -> impl Strategy<Value = Registered> {
     )
 }
 
+fn entry_name() -> impl Strategy<Value = EntryName> {
+    let name = || vec(any::<u8>(), 0..40);
+    ((0_u16..9, any::<bool>(), any::<i32>()), vec(any::<u8>(), 0..=MAX_HANDLE), name(), option::of(name()))
+        .prop_map(|((kind, directory, handle_type), handle, name, new_name)| EntryName {
+            kind: kind.into(),
+            directory,
+            handle_type,
+            handle,
+            name,
+            new_name,
+        })
+}
+
 pub(crate) fn upcall_item() -> impl Strategy<Value = UpcallItem> {
-    (any::<(u32, u64, u64, u64, bool)>(), option::of(attrs())).prop_map(
-        |((mask, cookie, interest, version, ended), attrs)| UpcallItem {
+    (any::<(u32, u64, u64, u64, bool, bool)>(), option::of(attrs()), vec(entry_name(), 0..4)).prop_map(
+        |((mask, cookie, interest, version, ended, names_incomplete), attrs, names)| UpcallItem {
             mask,
             cookie,
             interest,
             version,
             attrs,
             ended,
+            names,
+            names_incomplete,
         },
     )
 }

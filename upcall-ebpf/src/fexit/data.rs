@@ -12,6 +12,7 @@ use upcall_common::{
 use super::{returned, returned_int};
 use crate::{
     kernel::{self, Ptr, load, offset, probe},
+    maps::SUBMITTERS,
     mark::{self, Change},
 };
 
@@ -82,7 +83,7 @@ const IOCB_WRITE: u32 = 1 << 18;
 /// an `io_kiocb`, where the verifier knows no types. Completions may run in an interrupt, where the current
 /// task is anybody; hence `by`.
 #[inline(always)]
-fn finished(request: Ptr, op: Op, hook: Hook, result: i64, by: impl FnOnce() -> u32) -> i32 {
+fn finished(request: Ptr, op: Op, hook: Hook, result: i64, by: impl Fn() -> u32) -> i32 {
     let kiocb = request as u64;
     // 0: a direct write whose result the submitter computes afterwards.
     if result < 0 || probe::<u32>(kiocb, offset!(kiocb_flags)) & IOCB_WRITE == 0 {
@@ -124,10 +125,22 @@ pub fn io_complete_rw_iopoll(ctx: FEntryContext) -> i32 {
     uring(ctx.arg(0), Hook::IoCompleteRwIopoll, ctx.arg(1))
 }
 
+/// `int aio_write(struct kiocb *req, const struct iocb *iocb, bool vectored, bool compat)`
+#[fentry(function = "aio_write")]
+pub fn aio_write_entry(ctx: FEntryContext) -> i32 {
+    // Full: the oldest goes, and its change is told to everybody.
+    let _ = SUBMITTERS.insert(ctx.arg::<u64>(0), kernel::originator(), 0);
+    0
+}
+
 /// `void aio_complete_rw(struct kiocb *kiocb, long int res)`
 #[fentry(function = "aio_complete_rw")]
 pub fn aio_complete_rw(ctx: FEntryContext) -> i32 {
-    finished(ctx.arg(0), Op::Aio, Hook::AioCompleteRw, ctx.arg(1), || mark::UNKNOWN)
+    let request = ctx.arg::<u64>(0);
+    // SAFETY: the value is copied at once.
+    let by = unsafe { SUBMITTERS.get(&request) }.copied().unwrap_or(mark::UNKNOWN);
+    let _ = SUBMITTERS.remove(&request);
+    finished(ctx.arg(0), Op::Aio, Hook::AioCompleteRw, ctx.arg(1), || by)
 }
 
 /// `ssize_t iter_file_splice_write(struct pipe_inode_info *pipe, struct file *out, loff_t *ppos, size_t len,

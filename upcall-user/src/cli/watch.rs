@@ -5,7 +5,7 @@ use std::{io::Write, path::PathBuf};
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use serde_json::{Value, json};
-use upcall_client::{Attrs, Notice, Watch};
+use upcall_client::{Attrs, EntryName, Names, Notice, Watch};
 use upcall_common::change;
 
 use super::ConnectArgs;
@@ -26,6 +26,9 @@ pub(super) struct WatchArgs {
     /// Hear of this process's own changes too
     #[arg(long)]
     own: bool,
+    /// Of directories: print which entries have changed
+    #[arg(long)]
+    names: bool,
     /// One JSON object a line
     #[arg(long)]
     json: bool,
@@ -49,7 +52,7 @@ pub(super) async fn run(args: WatchArgs) -> Result<()> {
     let watches = paths
         .iter()
         .zip(0..)
-        .map(|(path, cookie)| Watch::path(path, cookie).mask(mask).include_own(args.own))
+        .map(|(path, cookie)| Watch::path(path, cookie).mask(mask).include_own(args.own).names(args.names))
         .collect();
     for (path, made) in paths.iter().zip(client.register(watches).await?) {
         let made = made.map_err(|error| anyhow!("cannot watch {}: {error}", path.display()))?;
@@ -78,16 +81,18 @@ fn show(as_json: bool, paths: &[PathBuf], notice: &Notice) -> Result<()> {
     let path = |cookie: &u64| usize::try_from(*cookie).ok().and_then(|place| paths.get(place));
     let name = |cookie: &u64| path(cookie).map_or_else(String::new, |path| path.display().to_string());
     match notice {
-        Notice::Upcall { cookie, mask, version, attrs: new, ended, .. } => {
+        Notice::Upcall { cookie, mask, version, attrs: new, ended, names, .. } => {
             let changes: Vec<_> = change::names(*mask).collect();
             let line = json!({"type": "upcall", "path": path(cookie), "cookie": cookie, "changes": changes,
-                "version": version, "ended": ended, "attrs": new.map(attrs)});
+                "version": version, "ended": ended, "attrs": new.map(attrs),
+                "names": names.entries.iter().map(entry).collect::<Vec<_>>(), "names_incomplete": names.incomplete});
             print(as_json, &line, || {
                 let size = new.map_or_else(String::new, |new| {
                     format!(" size {} mode {:o}", new.size, new.mode & 0o7777)
                 });
                 let end = if *ended { " (no longer watched)" } else { "" };
-                format!("{} {} version {version}{size}{end}", name(cookie), changes.join("|"))
+                let entries = entries(names);
+                format!("{} {} version {version}{size}{end}{entries}", name(cookie), changes.join("|"))
             })
         }
         Notice::Changed { cookie, version, .. } => {
@@ -110,6 +115,27 @@ fn show(as_json: bool, paths: &[PathBuf], notice: &Notice) -> Result<()> {
         Notice::Reconnected => print(as_json, &json!({"type": "reconnected"}), || "reconnected".into()),
         _ => Ok(()),
     }
+}
+
+fn entry(entry: &EntryName) -> Value {
+    let text = |name: &Vec<u8>| String::from_utf8_lossy(name).into_owned();
+    let hex: String = entry.handle.iter().map(|byte| format!("{byte:02x}")).collect();
+    json!({"kind": entry.kind.as_str(), "name": text(&entry.name), "new_name": entry.new_name.as_ref().map(text),
+        "directory": entry.directory, "handle_type": entry.handle_type, "handle": hex})
+}
+
+/// For a person: a line for each.
+fn entries(names: &Names) -> String {
+    let mut lines = String::new();
+    for EntryName { kind, name, new_name, .. } in &names.entries {
+        let new_name =
+            new_name.as_ref().map_or_else(String::new, |name| format!(" to {}", name.escape_ascii()));
+        lines += &format!("\n    {kind} {}{new_name}", name.escape_ascii());
+    }
+    if names.incomplete {
+        lines += "\n    names incomplete";
+    }
+    lines
 }
 
 fn attrs(attrs: Attrs) -> Value {

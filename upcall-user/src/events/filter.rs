@@ -23,7 +23,7 @@ impl EventFilter {
 
     pub fn passes(&self, event: &LiveEvent) -> bool {
         self.pid.is_none_or(|pid| pid == event.pid)
-            && self.comm.as_ref().is_none_or(|comm| *comm == event.comm)
+            && (self.comm.is_none() || self.comm == event.comm)
             && self.op.as_ref().is_none_or(|op| op == event.op)
             && self
                 .path

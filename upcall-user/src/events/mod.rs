@@ -2,6 +2,7 @@
 
 mod filter;
 mod mounts;
+mod once;
 mod record;
 
 use std::{
@@ -66,12 +67,14 @@ pub async fn run(
 ) -> std::io::Result<()> {
     let mut ring = readiness::readable(ring)?;
     tracing::trace!(fd = ring.as_raw_fd(), "reading events");
-    let mut mounts = mounts::Mounts::default();
+    let (mut mounts, mut recent) = (mounts::Mounts::default(), once::Recent::default());
     loop {
         let mut guard = ring.readable_mut().await?;
         let mut count = 0;
         while let Some(item) = guard.get_inner_mut().next() {
-            if let Some(mut event) = LiveEvent::parse(&item, &mut mounts) {
+            if let Some(mut event) = LiveEvent::parse(&item, &mut mounts)
+                && !recent.has_shown(&event)
+            {
                 event.set_audience(hub.audience(&event.key(), event.bits(), event.pid));
                 // Nobody looks any more: just as well.
                 let _ = out.send(Arc::new(event));

@@ -1,6 +1,6 @@
 //! From the kernel's record to an event that a person reads.
 
-use std::sync::Arc;
+use std::{os::unix::fs::MetadataExt, sync::Arc};
 
 use serde::Serialize;
 use upcall_common::{
@@ -22,16 +22,21 @@ pub struct LiveEvent {
     pub dev: u32,
     pub ino: u64,
     pub path: Option<String>,
+    /// Of the originator; 0: unknown.
     pub pid: u32,
+    /// 0: the change was completed elsewhere than in a thread of the originator.
     pub tid: u32,
-    pub comm: String,
-    pub uid: u32,
+    /// Null where the process is unknown or has ended.
+    pub comm: Option<String>,
+    pub uid: Option<u32>,
     /// Bytes, or attribute bits; 0 where the source cannot tell.
     pub amount: u64,
     pub changes: Vec<&'static str>,
     /// Interests in the inode, and how many of them are told of this.
     pub interested: usize,
     pub told: usize,
+    #[serde(skip)]
+    pub(super) seen_by: Hook,
     #[serde(skip)]
     subvolume: u32,
     #[serde(skip)]
@@ -55,7 +60,10 @@ impl LiveEvent {
         let (dev, subvolume, pid, tid, uid, bits) =
             (fields.u32()?, fields.u32()?, fields.u32()?, fields.u32()?, fields.u32()?, fields.u32()?);
         let (op, hook) = (Op::from_raw(fields.u16()?)?, Hook::from_raw(fields.u16()?)?);
-        let comm = text(fields.take(16)?);
+        let (uid, comm) = match (tid, fields.take(16)?) {
+            (0, _) => owner(pid),
+            (_, comm) => (Some(uid), Some(text(comm))),
+        };
         let (used, whole, _) = (fields.u32()? as usize, fields.u32()? != 0, fields.u32()?);
         let names = fields.take(EVENT_PATH)?.get(..used)?;
         let path = if whole { mounts.locate(dev, &join(names)) } else { None };
@@ -74,6 +82,7 @@ impl LiveEvent {
             changes: change::names(bits).collect(),
             interested: 0,
             told: 0,
+            seen_by: hook,
             subvolume,
             bits,
         })
@@ -105,6 +114,14 @@ fn join(names: &[u8]) -> String {
     let mut pieces: Vec<_> = names.split(|byte| *byte == 0).filter(|piece| !piece.is_empty()).collect();
     pieces.reverse();
     pieces.iter().fold(String::new(), |path, piece| path + "/" + &String::from_utf8_lossy(piece))
+}
+
+/// User and name of a process that is not the one in which the event was written.
+fn owner(pid: u32) -> (Option<u32>, Option<String>) {
+    let dir = std::path::Path::new("/proc").join(pid.to_string());
+    let comm = std::fs::read_to_string(dir.join("comm")).ok();
+    let uid = std::fs::metadata(dir).ok().map(|process| process.uid());
+    (uid, comm.map(|comm| comm.trim_end().to_owned()))
 }
 
 fn text(bytes: &[u8]) -> String {

@@ -5,6 +5,7 @@ mod clients;
 mod kernel;
 mod layers;
 mod lifetimes;
+mod names;
 mod registry;
 mod settle;
 mod slots;
@@ -30,6 +31,7 @@ use upcall_common::{
 
 pub use clients::{ClientInfo, Process};
 pub use kernel::{Kernel, KernelCounts};
+pub use names::{Directory, Mark, Named, Names, Waiting};
 pub use registry::{Account, ClientIndex, NoInterest, Origin, Wish};
 pub use settle::Gone;
 pub use slots::{Slots, Words};
@@ -37,6 +39,7 @@ pub use status::{ClientStatus, HubStatus, Totals};
 
 use clients::Clients;
 use lifetimes::Lifetimes;
+use names::Directories;
 use registry::{Dropped, Registry, Taken};
 use trail::Trail;
 
@@ -73,6 +76,7 @@ struct State {
     trail: Trail,
     volatile: Option<Duration>,
     lifetimes: Lifetimes,
+    directories: Directories,
     clients: Clients,
     /// Clients that have left and whose interests are still to be taken away.
     leaving: Vec<ClientIndex>,
@@ -114,7 +118,7 @@ pub enum RegisterError {
 }
 
 /// An upcall that is ready to be written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upcall {
     pub interest: u64,
     pub cookie: u64,
@@ -122,6 +126,7 @@ pub struct Upcall {
     pub version: u64,
     pub attrs: Option<Attrs>,
     pub ended: bool,
+    pub names: Names,
 }
 
 /// What the dispatcher must do next.
@@ -142,6 +147,7 @@ impl Hub {
             trail: Trail::new(pace.tick),
             volatile: pace.volatile,
             lifetimes: Lifetimes::default(),
+            directories: Directories::default(),
             clients: Clients::default(),
             leaving: Vec::new(),
             limits,
@@ -322,6 +328,7 @@ impl Hub {
                 version: it.version,
                 attrs: state.slots.get(it.slot).and_then(|slot| slot.attrs(it.version)),
                 ended: it.ended,
+                names: it.names,
             })
             .collect();
         state.dropped(dropped);
@@ -463,6 +470,7 @@ impl State {
     fn release(&mut self, slot: u32) {
         self.trail.remove(slot);
         self.leave_layer(slot);
+        self.directories.remove(slot);
         if let Some(key) = self.registry.unwatch(slot)
             && let Err(error) = self.kernel.unwatch(key)
         {
@@ -490,10 +498,11 @@ impl State {
         }
         let Some(view) = self.slots.get(slot) else { return };
         let mut version = view.version();
-        let marks = self.registry.marks_taken(slot, version);
+        let mut marks = self.registry.marks_taken(slot, version);
         if marks == 0 {
             version = view.raise();
-            self.registry.marks_taken(slot, version);
+            // Raising is no mark; but there may have been one just before it.
+            marks = self.registry.marks_taken(slot, version).saturating_sub(1);
         }
         self.totals.takes += 1;
         self.hand_on(Taken { slot, changes, originator, version, marks }, wake);

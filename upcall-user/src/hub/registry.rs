@@ -3,14 +3,17 @@
 //! What waits for a client is a set of its own interests, each with the union of its changes, never a queue
 //! of events; so a client that reads slowly costs at most what it registered.
 
+mod names;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use slab::Slab;
 use upcall_common::{
     abi::{Key, Originator, Probe},
-    change::{ALWAYS, EXPIRED, FORGET},
+    change::{ALWAYS, ENTRIES, EXPIRED, FORGET},
 };
 
+use super::names::{Names, Waiting};
 use crate::sys::handle::FileHandle;
 
 /// Index of a client; reused after it has gone.
@@ -26,6 +29,13 @@ pub struct Wish {
     pub mask: u32,
     /// It also wants to hear of changes that it made itself.
     pub include_own: bool,
+}
+
+impl Wish {
+    /// Whether a change by `originator` is the client's own, of which it does not want to hear.
+    fn is_own(&self, originator: Originator, process: Option<u32>) -> bool {
+        !self.include_own && matches!((originator, process), (Originator::Process(by), Some(it)) if by == it)
+    }
 }
 
 /// Of a client or of all: where every mark went. `marked` is the sum of the others plus what is pending.
@@ -76,6 +86,8 @@ struct Interest {
     version: u64,
     /// No more changes will come; removed once this has been told.
     ended: bool,
+    /// Where it asked for names.
+    names: Option<Box<Waiting>>,
 }
 
 /// How an inode can be opened again: tells a deleted one from one that only left the cache.
@@ -110,6 +122,8 @@ struct Client {
     /// Turns given out so far.
     turns: u64,
     account: Account,
+    /// Bytes of all names that wait for it.
+    waiting_bytes: usize,
     /// The process behind the connection, while it is known to live.
     process: Option<u32>,
     /// The connection is gone: nothing is told any more, and its interests are about to go.
@@ -137,7 +151,7 @@ pub struct Taken {
 }
 
 /// An upcall to be sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pending {
     pub interest: u64,
     pub slot: u32,
@@ -145,6 +159,7 @@ pub struct Pending {
     pub changes: u32,
     pub version: u64,
     pub ended: bool,
+    pub names: Names,
 }
 
 /// All interests.
@@ -235,6 +250,7 @@ impl Registry {
             pending_marks: 0,
             version,
             ended: false,
+            names: None,
         });
         owner.interests.insert(index);
         watched.interests.push(index);
@@ -271,6 +287,9 @@ impl Registry {
             }
             // What will never be told was suppressed, so that the account still adds up.
             owner.account.suppressed += interest.pending_marks;
+            if let Some(mut names) = interest.names {
+                names.take(&mut owner.waiting_bytes);
+            }
         }
         let id = id(interest.serial, index);
         let Some(watched) = self.watched.get_mut(&interest.slot) else {
@@ -315,8 +334,7 @@ impl Registry {
             let told = changes & (interest.wish.mask | ALWAYS);
             let suppress = told == 0
                 || told & FORGET == 0
-                    && !interest.wish.include_own
-                    && matches!((originator, client.process), (Originator::Process(by), Some(it)) if by == it)
+                    && interest.wish.is_own(originator, client.process)
                     && alive(interest.client);
             if suppress {
                 client.account.suppressed += marks;
@@ -373,6 +391,10 @@ impl Registry {
             let Some(next) = owner.queue.first_entry().filter(|next| *next.key() <= last) else { break };
             let index = next.remove();
             let Some(interest) = self.interests.get_mut(index as usize) else { continue };
+            let names = match &mut interest.names {
+                Some(names) if interest.pending & ENTRIES != 0 => names.take(&mut owner.waiting_bytes),
+                _ => Names::default(),
+            };
             taken.push(Pending {
                 interest: id(interest.serial, index),
                 slot: interest.slot,
@@ -380,6 +402,7 @@ impl Registry {
                 changes: std::mem::take(&mut interest.pending),
                 version: interest.version,
                 ended: interest.ended,
+                names,
             });
             let marks = std::mem::take(&mut interest.pending_marks);
             let ended = interest.ended;

@@ -1,5 +1,7 @@
 //! The hub against the model kernel.
 
+mod names;
+
 use std::{fs::File, os::fd::AsFd, time::Duration};
 
 use upcall_common::{

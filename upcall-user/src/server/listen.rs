@@ -132,7 +132,7 @@ fn start_unix(stream: UnixStream, service: &Arc<Service>, place: Place) {
         .filter(|_| service.in_initial_pid_namespace)
         .map(|pidfd| Process::new(tgid, pidfd));
     let info = ClientInfo { name: String::new(), address: "unix".into(), uid: principal.uid, pid: tgid };
-    let peer = session::Peer { info, principal, process, local: true };
+    let peer = session::Peer { info, principal, process, local: true, features: 0 };
     tokio::spawn(session::run(Stream::Unix(stream), peer, Arc::clone(service), place));
 }
 
@@ -142,6 +142,6 @@ fn start_tcp(stream: TcpStream, address: SocketAddr, service: &Arc<Service>, pla
     }
     let principal = service.tcp_principal.clone();
     let info = ClientInfo { name: String::new(), address: address.to_string(), uid: principal.uid, pid: 0 };
-    let peer = session::Peer { info, principal, process: None, local: false };
+    let peer = session::Peer { info, principal, process: None, local: false, features: 0 };
     tokio::spawn(session::run(Stream::Tcp(stream), peer, Arc::clone(service), place));
 }

@@ -1,5 +1,6 @@
 //! The only code that talks to sockets: listens, and runs one session per client.
 
+mod gaps;
 mod listen;
 mod requests;
 mod session;
@@ -13,14 +14,17 @@ use crate::{
     access::{Exports, Principal},
     events::{EventSwitch, SharedEvent},
     hub::Hub,
+    names::Namer,
 };
 
+pub use gaps::Gaps;
 pub use listen::{ListenError, Listeners};
 
 /// What all sessions share.
 pub struct Service {
     pub hub: Arc<Hub>,
     pub exports: Arc<Exports>,
+    pub namer: Arc<Namer>,
     /// Whom a peer over plaintext TCP counts as.
     pub tcp_principal: Principal,
     pub epoch: u64,
@@ -33,6 +37,7 @@ pub struct Service {
     pub stall_timeout: Duration,
     /// Process numbers mean the same here as in the kernel side.
     pub in_initial_pid_namespace: bool,
+    pub gaps: Arc<Gaps>,
     /// Becomes true when the daemon ends.
     pub shutdown: watch::Receiver<bool>,
 }

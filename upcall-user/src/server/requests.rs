@@ -14,7 +14,8 @@ use std::{
 use upcall_common::{
     change,
     wire::{
-        self, Code, Known, MAX_BATCH, Message, RegisterItem, Registered, RenewItem, Target as WireTarget,
+        self, Code, FEATURE_NAMES, Known, MAX_BATCH, Message, RegisterItem, Registered, RenewItem,
+        Target as WireTarget,
     },
 };
 
@@ -24,9 +25,9 @@ use super::{
     transport::{Transport, close},
 };
 use crate::{
-    access::{self, AccessError, Resolved, Target},
+    access::{self, AccessError, Principal, Resolved, Target},
     events::EventFilter,
-    hub::{ClientIndex, Hub, Inode, NoInterest, Origin, RegisterError, Wish},
+    hub::{ClientIndex, Hub, Inode, NoInterest, Origin, RegisterError, Waiting, Wish},
 };
 
 /// What to do about a request.
@@ -153,9 +154,10 @@ async fn register(
     let mut targets = targets.into_iter();
     for places in places.chunks(OPEN_AT_ONCE) {
         let targets: Vec<Target> = targets.by_ref().take(places.len()).collect();
-        let (exports, principal) = (Arc::clone(&service.exports), peer.principal.clone());
-        let resolved =
-            tokio::task::spawn_blocking(move || access::resolve_batch(&exports, &principal, &targets)).await;
+        let named = places.iter().map(|place| items.get(*place).is_some_and(|item| wants_names(item, peer)));
+        let named: Vec<bool> = named.collect();
+        let (finder, principal) = (Arc::clone(service), peer.principal.clone());
+        let resolved = tokio::task::spawn_blocking(move || find(&finder, &principal, &targets, &named)).await;
         let Ok(resolved) = resolved else {
             tracing::error!("finding files to watch failed");
             return answers;
@@ -163,7 +165,7 @@ async fn register(
         for (&place, found) in places.iter().zip(resolved) {
             let (Some(answer), Some(item)) = (answers.get_mut(place), items.get(place)) else { continue };
             *answer = match found {
-                Ok(found) => interest(&service.hub, client, item, found),
+                Ok((found, names)) => interest(&service.hub, client, item, found, names),
                 Err(error) => {
                     tracing::debug!(%error, "registration refused");
                     Registered::refused(refusal(&error))
@@ -172,6 +174,26 @@ async fn register(
         }
     }
     answers
+}
+
+fn wants_names(item: &RegisterItem, peer: &Peer) -> bool {
+    item.names && item.mask & change::ENTRIES != 0 && peer.features & FEATURE_NAMES != 0
+}
+
+/// Finds files, and has the kernel report names where they are wanted. May wait for filesystems.
+fn find(
+    service: &Service,
+    principal: &Principal,
+    targets: &[Target],
+    named: &[bool],
+) -> Vec<Result<(Resolved, Option<Waiting>), AccessError>> {
+    let found = access::resolve_batch(&service.exports, principal, targets);
+    let with_names = found.into_iter().zip(named).map(|(found, named)| {
+        let found = found?;
+        let names = named.then(|| service.namer.ask(&found));
+        Ok((found, names))
+    });
+    with_names.collect()
 }
 
 fn target(item: &RegisterItem, descriptors: &mut [Option<OwnedFd>]) -> Result<Target, Code> {
@@ -209,12 +231,22 @@ fn refusal(error: &AccessError) -> Code {
     }
 }
 
-fn interest(hub: &Hub, client: ClientIndex, item: &RegisterItem, found: Resolved) -> Registered {
+fn interest(
+    hub: &Hub,
+    client: ClientIndex,
+    item: &RegisterItem,
+    found: Resolved,
+    names: Option<Waiting>,
+) -> Registered {
     let wish = Wish { cookie: item.cookie, mask: item.mask, include_own: item.include_own };
     let export = found.export;
     let origin = found.handle.map(|handle| Origin { export, handle });
     let inode = Inode { fd: found.fd.as_fd(), origin };
-    match hub.register(client, inode, wish, lifetime(item.lifetime_ms), item.known_version) {
+    let made = hub.register(client, inode, wish, lifetime(item.lifetime_ms), item.known_version);
+    if let (Ok(made), Some(names)) = (&made, names) {
+        hub.ask_names(made.interest, names);
+    }
+    match made {
         Ok(made) => Registered {
             code: Code::Ok,
             known: match (item.known_version, made.unchanged) {

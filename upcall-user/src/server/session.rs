@@ -8,8 +8,8 @@ use tokio::{
     time::timeout,
 };
 use upcall_common::wire::{
-    self, Code, DecodeError, FEATURE_DESCRIPTORS, Hello, MAX_BATCH, MAX_BODY, Message, ResyncReason,
-    UpcallBatch, UpcallItem, VERSION, Welcome,
+    self, Code, DecodeError, FEATURE_DESCRIPTORS, FEATURE_NAMES, Hello, MAX_BATCH, MAX_BODY,
+    MAX_WAITING_BYTES, Message, ResyncReason, UpcallBatch, UpcallItem, VERSION, Welcome,
 };
 
 use super::{
@@ -25,6 +25,8 @@ use crate::{
 
 /// Most upcalls in one frame: enough to amortise a write, few enough to keep a request from waiting long.
 const UPCALLS: usize = 1024;
+// They fit one frame with all names that may wait for a client; without names each has less than 100 bytes.
+const _: () = assert!(UPCALLS * 100 + MAX_WAITING_BYTES <= MAX_BODY as usize);
 
 /// A connection's place among those that there may be, and a sign that it lives.
 pub(super) struct Place {
@@ -39,6 +41,8 @@ pub(super) struct Peer {
     pub(super) process: Option<Process>,
     /// Over a Unix socket: descriptors may come, and operators are known by their uid.
     pub(super) local: bool,
+    /// That both sides can use.
+    pub(super) features: u64,
 }
 
 impl Peer {
@@ -87,7 +91,7 @@ pub(super) async fn run(stream: Stream, peer: Peer, service: Arc<Service>, place
 async fn converse(transport: &mut Transport, mut peer: Peer, service: Arc<Service>) {
     let greeting = greet(transport, &mut peer, &service);
     let end = match timeout(service.hello_timeout, greeting).await {
-        Ok(Ok(seat)) => work(transport, &peer, &seat).await,
+        Ok(Ok(mut seat)) => work(transport, &peer, &mut seat).await,
         Ok(Err(end)) => end,
         Err(_) => End::Refused(Code::TimedOut, "no HELLO in time".into(), 0),
     };
@@ -161,16 +165,18 @@ async fn greet(transport: &mut Transport, peer: &mut Peer, service: &Arc<Service
         return Err(End::Refused(Code::Version, reason, tag));
     };
     peer.info.name = hello.name;
+    // Passing descriptors needs no consent.
+    peer.features = hello.features & FEATURE_NAMES | if peer.local { FEATURE_DESCRIPTORS } else { 0 };
     let Some((client, upcalls)) = service.hub.connect(peer.info.clone(), peer.process.take()) else {
         let reason = "the daemon has as many clients as it may have";
         return Err(End::Refused(Code::TooManyClients, reason.into(), tag));
     };
-    let seat = Seat { service: Arc::clone(service), client, upcalls };
+    let seat = Seat { service: Arc::clone(service), client, upcalls, gaps: service.gaps.subscribe() };
     let welcome = Welcome {
         version,
         max_body: MAX_BODY,
         max_batch: MAX_BATCH,
-        features: if peer.local { FEATURE_DESCRIPTORS } else { 0 },
+        features: peer.features,
         epoch: service.epoch,
         server: concat!("upcall ", env!("CARGO_PKG_VERSION")).into(),
     };
@@ -183,6 +189,7 @@ struct Seat {
     service: Arc<Service>,
     client: ClientIndex,
     upcalls: Arc<Notify>,
+    gaps: watch::Receiver<u64>,
 }
 
 impl Drop for Seat {
@@ -201,7 +208,7 @@ struct EventStream {
     _watching: Watching,
 }
 
-async fn work(transport: &mut Transport, peer: &Peer, seat: &Seat) -> End {
+async fn work(transport: &mut Transport, peer: &Peer, seat: &mut Seat) -> End {
     let mut stream = None;
     loop {
         if let Err(end) = turn(transport, peer, seat, &mut stream).await {
@@ -214,16 +221,20 @@ async fn work(transport: &mut Transport, peer: &Peer, seat: &Seat) -> End {
 async fn turn(
     transport: &mut Transport,
     peer: &Peer,
-    seat: &Seat,
+    seat: &mut Seat,
     stream: &mut Option<EventStream>,
 ) -> Result<(), End> {
-    let Seat { service, client, upcalls } = seat;
-    let mut shutdown = service.shutdown.clone();
+    let Seat { service, client, upcalls, gaps } = seat;
+    let (mut shutdown, mut next_gap) = (service.shutdown.clone(), gaps.clone());
+    tell_of_gap(transport, gaps).await?;
     let more = send_upcalls(transport, service, *client, u64::MAX).await?;
     if let Some((tag, message)) = decode(transport)? {
         match requests::answer(message, peer, *client, transport, service).await {
             Answer::Frame(message) => transport.write(frame(&message, tag)).await?,
             Answer::Barrier => {
+                // A gap that nobody has noticed yet must not be told behind the barrier.
+                service.gaps.look();
+                tell_of_gap(transport, gaps).await?;
                 catch_up(transport, service, *client).await?;
                 transport.write(frame(&Message::Synced, tag)).await?;
             }
@@ -240,6 +251,8 @@ async fn turn(
         // The hub wakes a client only when its set was empty: whoever leaves some must come back for them.
         () = std::future::ready(()), if more => {}
         () = upcalls.notified() => {}
+        // An error means that the daemon is gone.
+        _ = next_gap.changed() => {}
         read = transport.read() => if read? == 0 { return Err(End::Left) },
         event = next_event(stream.as_mut()) => {
             if let Some((tag, text)) = event {
@@ -254,6 +267,16 @@ async fn turn(
     Ok(())
 }
 
+/// Tells the client to start anew, if the kernel side has missed something since it was last told.
+async fn tell_of_gap(transport: &mut Transport, gaps: &mut watch::Receiver<u64>) -> Result<(), End> {
+    if gaps.has_changed().unwrap_or(false) {
+        gaps.mark_unchanged();
+        let text = "the kernel skipped BPF programs".into();
+        transport.write(frame(&Message::Resync { reason: ResyncReason::SourceLost, text }, 0)).await?;
+    }
+    Ok(())
+}
+
 /// Sends every upcall for changes that were complete at the call. Later ones may stay: a file that is written
 /// all the time must not put the end off.
 async fn catch_up(transport: &mut Transport, service: &Service, client: ClientIndex) -> Result<(), End> {
@@ -261,6 +284,8 @@ async fn catch_up(transport: &mut Transport, service: &Service, client: ClientIn
         service.hub.catch_up(slots);
         tokio::task::yield_now().await;
     }
+    // After the slots, so that names go with what waits.
+    service.namer.drain(&service.hub);
     let last = service.hub.last_turn(client);
     while send_upcalls(transport, service, client, last).await? {}
     Ok(())
@@ -286,15 +311,15 @@ async fn send_upcalls(
     let mut out = BytesMut::with_capacity(waiting.len() * 88);
     let mut batch = UpcallBatch::begin(&mut out);
     for upcall in waiting {
-        // A batch holds more than `UPCALLS`, so there is always room.
-        let _ = batch.push(&item(&upcall));
+        // There is always room: see `UPCALLS`.
+        let _ = batch.push(&item(upcall));
     }
     batch.finish();
     transport.write(out).await?;
     Ok(true)
 }
 
-fn item(upcall: &Upcall) -> UpcallItem {
+fn item(upcall: Upcall) -> UpcallItem {
     UpcallItem {
         mask: upcall.changes,
         cookie: upcall.cookie,
@@ -302,6 +327,8 @@ fn item(upcall: &Upcall) -> UpcallItem {
         version: upcall.version,
         attrs: upcall.attrs,
         ended: upcall.ended,
+        names: upcall.names.entries,
+        names_incomplete: upcall.names.incomplete,
     }
 }
 

@@ -56,6 +56,7 @@ pub const FEXIT: &[Program] = &[
     entry(Hook::KiocbDone),
     entry(Hook::IoCompleteRw),
     entry(Hook::IoCompleteRwIopoll),
+    entry_of(Hook::AioWriteEntry, "aio_write"),
     entry(Hook::AioCompleteRw),
     exit(Hook::IterFileSpliceWrite),
     exit(Hook::VfsCopyFileRange),

@@ -1,6 +1,9 @@
 //! Loading and attaching.
 
-use std::{io, os::fd::AsFd};
+use std::{
+    io,
+    os::fd::{AsFd, OwnedFd},
+};
 
 use aya::{
     Btf, Ebpf, EbpfLoader,
@@ -15,6 +18,7 @@ use super::{
     btf::{Layout, LayoutError},
     hooks::{FEXIT_CORE, Kind, Program},
     kernel::{BpfKernel, Flags},
+    misses::Misses,
     syscalls,
 };
 use crate::{hub::Words, sys::map::MappedArray};
@@ -70,6 +74,7 @@ pub struct Loaded {
     /// Programs of the source that the kernel lacks or refused.
     pub lost: Vec<Lost>,
     pub attached: Vec<&'static Program>,
+    pub misses: Misses,
     pub kernel: BpfKernel,
     pub slots: MappedArray<Words>,
     pub dirty: RingBuf<MapData>,
@@ -95,6 +100,7 @@ pub fn load(choice: SourceChoice, sizes: Sizes, log_level: u8) -> Result<Loaded,
         },
     };
     let net = source == Source::Fexit && spread_net(&mut ebpf, &flags, &layout, &btf, &mut attached);
+    let misses = Misses::of(descriptors(&ebpf, &attached)?);
     let log = EbpfLogger::init(&mut ebpf).ok();
     for name in ["identify", "peek"] {
         program::<RawTracePoint>(&mut ebpf, name)?.load().map_err(|error| refused(name, &error))?;
@@ -112,7 +118,7 @@ pub fn load(choice: SourceChoice, sizes: Sizes, log_level: u8) -> Result<Loaded,
     let dirty = take(&mut ebpf, maps::DIRTY)?.try_into()?;
     let events = take(&mut ebpf, maps::EVENTS)?.try_into()?;
     let kernel = BpfKernel::new(ebpf, source, watched, aliases, counters, flags, probe);
-    Ok(Loaded { source, net, lost, attached, kernel, slots, dirty, events, log })
+    Ok(Loaded { source, net, lost, attached, misses, kernel, slots, dirty, events, log })
 }
 
 fn load_object(layout: &Layout, btf: &Btf, sizes: Sizes, log_level: u8) -> Result<Ebpf, LoadError> {
@@ -209,6 +215,15 @@ fn detach(ebpf: &mut Ebpf, wanted: &Program) {
     if let Err(error) = done {
         tracing::warn!(%error, program = wanted.name(), "cannot unload a BPF program");
     }
+}
+
+fn descriptors(ebpf: &Ebpf, attached: &[&Program]) -> Result<Vec<OwnedFd>, LoadError> {
+    let of = |wanted: &&Program| {
+        let program = ebpf.program(wanted.name()).ok_or(LoadError::Incomplete(wanted.name()))?;
+        let fd = program.fd().map_err(|error| refused(wanted.name(), &error))?;
+        Ok(fd.as_fd().try_clone_to_owned()?)
+    };
+    attached.iter().map(of).collect()
 }
 
 fn attach_tracepoint(program: &mut BtfTracePoint, on: &str, btf: &Btf) -> Result<(), ProgramError> {

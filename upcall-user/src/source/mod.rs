@@ -5,6 +5,7 @@ mod btf;
 mod hooks;
 mod kernel;
 mod load;
+mod misses;
 mod survey;
 mod syscalls;
 
@@ -14,6 +15,7 @@ pub use btf::{Layout, LayoutError};
 pub use hooks::{FEXIT, Kind, Program, TIMESTAMP};
 pub use kernel::Flags;
 pub use load::{LoadError, Loaded, Lost, Sizes, load};
+pub use misses::Misses;
 pub use survey::{Exception, Path, Survey, missing_capabilities, survey};
 
 /// How changes are seen.

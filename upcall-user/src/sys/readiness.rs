@@ -1,9 +1,10 @@
-//! Waiting for the kernel's rings.
+//! Waiting for the kernel's rings and reports.
 
-use std::{io, os::fd::AsRawFd};
+use std::{io, os::fd::AsRawFd, sync::Arc};
 
 use aya::maps::{MapData, RingBuf};
 use aya_log::EbpfLogger;
+use nix::sys::fanotify::Fanotify;
 use tokio::io::{Interest, unix::AsyncFd};
 
 /// A type that keeps one descriptor open for as long as it lives, and always names that one.
@@ -18,7 +19,10 @@ unsafe impl KeepsDescriptor for RingBuf<MapData> {}
 // SAFETY: it owns a ring and never replaces it.
 unsafe impl KeepsDescriptor for EbpfLogger<&'static dyn log::Log> {}
 
-/// Tells when the ring has records.
+// SAFETY: the group owns its descriptor, and nobody gets at a shared one to replace it.
+unsafe impl KeepsDescriptor for Arc<Fanotify> {}
+
+/// Tells when there is something to read.
 pub fn readable<T: KeepsDescriptor>(ring: T) -> io::Result<AsyncFd<T>> {
     // SAFETY: what `KeepsDescriptor` promises.
     unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }.map_err(Into::into)

@@ -29,20 +29,23 @@ pub(super) fn find() -> Result<Toolchain> {
     if let Some(toolchain) = debian() {
         return Ok(toolchain);
     }
-    let installed = if packages::is_debian() && nix::unistd::geteuid().is_root() {
-        packages::ensure(&DEBIAN)
-    } else {
-        Ok(())
-    };
+    let installed =
+        if packages::is_debian() && nix::unistd::geteuid().is_root() { install() } else { Ok(()) };
     if let Some(toolchain) = debian().or_else(nightly) {
         return Ok(toolchain);
     }
     installed?;
     bail!(
-        "no compiler for the BPF target; on Debian install {}, elsewhere run: \
+        "no compiler for the BPF target that is Rust 1.{OLDEST_MINOR} or later; on Debian install {}, elsewhere run: \
          rustup toolchain install nightly --component rust-src",
         DEBIAN.join(" ")
     )
+}
+
+fn install() -> Result<()> {
+    packages::ensure(&DEBIAN)?;
+    // One that is installed, or all that stale lists know of, may be too old.
+    if debian().is_none() { packages::upgrade(&DEBIAN) } else { Ok(()) }
 }
 
 impl Toolchain {

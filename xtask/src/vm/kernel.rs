@@ -1,4 +1,4 @@
-//! Debian's kernels: found through their meta packages, downloaded, unpacked, never installed.
+//! Debian's kernels: downloaded, unpacked, never installed.
 
 use std::{
     fmt, fs,
@@ -9,7 +9,8 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 
-use crate::{command, packages};
+use super::download::{self, Origin};
+use crate::command;
 
 /// A kernel to test on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -18,6 +19,8 @@ pub(crate) enum Kernel {
     V6_1,
     #[value(name = "6.12")]
     V6_12,
+    #[value(name = "7.3")]
+    V7_3,
 }
 
 /// A kernel that has been unpacked.
@@ -30,13 +33,14 @@ pub(super) struct Image {
 }
 
 impl Kernel {
-    pub(crate) const ALL: [Self; 2] = [Self::V6_1, Self::V6_12];
+    pub(crate) const ALL: [Self; 3] = [Self::V6_1, Self::V6_12, Self::V7_3];
 
-    /// The package that depends on the newest build.
-    fn meta_package(self) -> &'static str {
+    pub(super) fn origin(self) -> Origin {
         match self {
-            Self::V6_1 => "linux-image-cloud-amd64",
-            Self::V6_12 => "linux-image-6.12-cloud-amd64",
+            Self::V6_1 => Origin::Meta("linux-image-cloud-amd64"),
+            Self::V6_12 => Origin::Meta("linux-image-6.12-cloud-amd64"),
+            // Experimental has a series before unstable does, and loses it to unstable.
+            Self::V7_3 => Origin::Suites(&["experimental", "sid"]),
         }
     }
 }
@@ -46,6 +50,7 @@ impl fmt::Display for Kernel {
         f.write_str(match self {
             Self::V6_1 => "6.1",
             Self::V6_12 => "6.12",
+            Self::V7_3 => "7.3",
         })
     }
 }
@@ -54,24 +59,31 @@ impl fmt::Display for Kernel {
 pub(super) fn fetch(kernel: Kernel, dir: &Path) -> Result<Image> {
     let unpacked = dir.join("root");
     if !unpacked.is_dir() {
-        let package = download(kernel, dir)?;
+        let packages = download::download(kernel, dir)?;
         // Renamed when whole, so that an interrupted run leaves nothing that looks complete.
         let partial = dir.join("root.partial");
         if partial.exists() {
             fs::remove_dir_all(&partial).with_context(|| format!("cannot remove {}", partial.display()))?;
         }
-        command::run(Command::new("dpkg-deb").arg("--extract").arg(&package).arg(&partial))?;
+        for package in &packages {
+            command::run(Command::new("dpkg-deb").arg("--extract").arg(package).arg(&partial))?;
+        }
         fs::rename(&partial, &unpacked).with_context(|| format!("cannot make {}", unpacked.display()))?;
-        fs::remove_file(&package).with_context(|| format!("cannot remove {}", package.display()))?;
+        for package in &packages {
+            fs::remove_file(package).with_context(|| format!("cannot remove {}", package.display()))?;
+        }
     }
     image(&unpacked)
 }
 
 fn image(unpacked: &Path) -> Result<Image> {
-    let modules = only_entry(&unpacked.join("lib/modules"))?;
+    // Since 6.19 all is below /usr, and the kernel proper is beside its modules.
+    let below = if unpacked.join("usr/lib/modules").is_dir() { "usr/lib/modules" } else { "lib/modules" };
+    let modules = only_entry(&unpacked.join(below))?;
     let version = modules.file_name().context("a directory without a name")?.to_string_lossy().into_owned();
-    let vmlinuz = unpacked.join("boot").join(format!("vmlinuz-{version}"));
-    ensure!(vmlinuz.is_file(), "{} is missing; remove {}", vmlinuz.display(), unpacked.display());
+    let places = [unpacked.join("boot").join(format!("vmlinuz-{version}")), modules.join("vmlinuz")];
+    let vmlinuz = places.into_iter().find(|path| path.is_file());
+    let vmlinuz = vmlinuz.with_context(|| format!("no kernel is there; remove {}", unpacked.display()))?;
     Ok(Image { version, vmlinuz, modules })
 }
 
@@ -80,60 +92,4 @@ fn only_entry(dir: &Path) -> Result<PathBuf> {
     let first = entries.next().with_context(|| format!("{} is empty", dir.display()))??.path();
     ensure!(entries.next().is_none(), "{} holds more than one kernel", dir.display());
     Ok(first)
-}
-
-fn download(kernel: Kernel, dir: &Path) -> Result<PathBuf> {
-    ensure!(
-        packages::is_debian(),
-        "the kernels to test on are Debian packages: run this on Debian 12, in a container if need be"
-    );
-    let name = match newest(kernel) {
-        Ok(name) => name,
-        Err(_) => packages::update().and_then(|()| newest(kernel))?,
-    };
-    eprintln!("xtask: downloading {name}");
-    if get(&name, dir).is_err() {
-        // The lists were older than the archive.
-        packages::update()?;
-        get(&newest(kernel)?, dir)?;
-    }
-    let entries = fs::read_dir(dir).with_context(|| format!("cannot list {}", dir.display()))?;
-    let mut files = entries.flatten().map(|entry| entry.path());
-    files.find(|path| path.extension().is_some_and(|end| end == "deb")).context("apt-get left no package")
-}
-
-fn newest(kernel: Kernel) -> Result<String> {
-    let meta = kernel.meta_package();
-    let depends = command::output(Command::new("apt-cache").args(["depends", meta]))?;
-    let name = dependency(&depends).with_context(|| format!("{meta} depends on no kernel"))?;
-    ensure!(
-        name.starts_with(&format!("linux-image-{kernel}.")),
-        "{meta} brings {name} on this release of Debian, not Linux {kernel}: run this on Debian 12"
-    );
-    Ok(name.to_owned())
-}
-
-/// The kernel's package in what `apt-cache depends` says of its meta package.
-fn dependency(depends: &str) -> Option<&str> {
-    let mut names = depends.lines().filter_map(|line| line.trim().strip_prefix("Depends: "));
-    names.find(|name| name.starts_with("linux-image-"))
-}
-
-fn get(name: &str, dir: &Path) -> Result<()> {
-    let mut apt_get = Command::new("apt-get");
-    // The sandbox's own user can rarely write here, and apt warns of it.
-    apt_get.args(["-q", "-o", "APT::Sandbox::User=root", "download", name]).current_dir(dir);
-    command::run(apt_get.stdout(std::io::stderr()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_kernel_is_the_dependency_of_its_meta_package() {
-        let depends = "linux-image-cloud-amd64\n  Depends: linux-image-6.1.0-56-cloud-amd64\n  Suggests: x\n";
-        assert_eq!(dependency(depends), Some("linux-image-6.1.0-56-cloud-amd64"));
-        assert_eq!(dependency("linux-image-cloud-amd64\n"), None);
-    }
 }

@@ -1,8 +1,10 @@
 //! `cargo xtask vm`: the kernel tests inside Debian kernels, under QEMU with software emulation, so that
 //! no nested virtualisation and no privilege is needed.
 
+mod apt;
 mod cpio;
 mod disks;
+mod download;
 mod initramfs;
 mod kernel;
 mod modules;
@@ -18,7 +20,7 @@ use crate::{packages, paths, stage::Stage, summary::Summary};
 pub(crate) use kernel::Kernel;
 pub(crate) use programs::Programs;
 
-const PACKAGES: [&str; 5] = ["qemu-system-x86", "e2fsprogs", "xfsprogs", "btrfs-progs", "xz-utils"];
+const PACKAGES: [&str; 6] = ["qemu-system-x86", "e2fsprogs", "xfsprogs", "btrfs-progs", "xz-utils", "zstd"];
 
 #[derive(clap::Args)]
 pub(crate) struct Args {

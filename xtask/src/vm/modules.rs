@@ -8,24 +8,32 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 /// Buses, filesystems and what the tests use; those built in or not there are passed over.
-pub(super) const WANTED: [&str; 9] =
-    ["virtio_pci", "virtio_blk", "loop", "ext4", "xfs", "btrfs", "overlay", "fuse", "crc32c_generic"];
+const WANTED: [&str; 12] = [
+    "virtio_pci",
+    "virtio_blk",
+    "loop",
+    "ext4",
+    "xfs",
+    "btrfs",
+    "overlay",
+    "fuse",
+    "nfsd",
+    "nfs",
+    "nfsv4",
+    "crc32c_generic",
+];
 
 /// A module's name and its uncompressed bytes.
 pub(super) type Module = (String, Vec<u8>);
 
 /// The wanted modules with all that they need, in an order in which they can be loaded.
 pub(super) fn load(dir: &Path) -> Result<Vec<Module>> {
-    let built_in = names(&dir.join("modules.builtin"))?;
     let files = files(&dir.join("kernel"))?;
     let mut bytes = BTreeMap::new();
     let order = order(&WANTED, |name| {
-        if built_in.contains(name) {
-            return Ok(None);
-        }
         let Some(path) = files.get(name) else { return Ok(None) };
         let module = read(path)?;
         let needs = needs(&module);
@@ -67,11 +75,6 @@ fn name(path: &str) -> Option<String> {
     Some(file.split_once(".ko")?.0.replace('-', "_"))
 }
 
-fn names(list: &Path) -> Result<BTreeSet<String>> {
-    let text = fs::read_to_string(list).with_context(|| format!("cannot read {}", list.display()))?;
-    Ok(text.lines().filter_map(name).collect())
-}
-
 fn files(dir: &Path) -> Result<BTreeMap<String, PathBuf>> {
     let mut found = BTreeMap::new();
     let mut dirs = vec![dir.to_path_buf()];
@@ -92,10 +95,12 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     let compressed = match path.extension().and_then(|end| end.to_str()) {
         Some("ko") => return fs::read(path).with_context(|| format!("cannot read {}", path.display())),
         Some("xz") => Command::new("xz").args(["--decompress", "--stdout"]).arg(path).output(),
+        Some("zst") => Command::new("zstd").args(["--decompress", "--stdout"]).arg(path).output(),
         _ => bail!("{}: a compression that is not known here", path.display()),
     };
-    let output = compressed.with_context(|| format!("cannot run xz on {}", path.display()))?;
-    anyhow::ensure!(output.status.success(), "xz could not read {}", path.display());
+    let output = compressed.with_context(|| format!("cannot decompress {}", path.display()))?;
+    let error = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "cannot decompress {}: {}", path.display(), error.trim_end());
     Ok(output.stdout)
 }
 

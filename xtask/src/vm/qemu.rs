@@ -65,7 +65,7 @@ impl Machine<'_> {
             .arg("-initrd")
             .arg(self.initramfs);
         for disk in self.disks {
-            let (name, image) = (disk.filesystem, disk.image.display().to_string().replace(',', ",,"));
+            let (name, image) = (disk.name, disk.image.display().to_string().replace(',', ",,"));
             // The images are made anew for each run: nothing on them must survive a crash of the host.
             qemu.arg("-drive").arg(format!("if=none,id={name},format=raw,cache=unsafe,file={image}"));
             qemu.arg("-device").arg(format!("virtio-blk-pci,drive={name},serial={name}"));

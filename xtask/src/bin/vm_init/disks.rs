@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs};
 
 use anyhow::{Context, Result};
 
-use crate::mounts;
+use crate::{mounts, overlay};
 
 const FILESYSTEMS: [&str; 3] = ["ext4", "xfs", "btrfs"];
 
@@ -18,10 +18,14 @@ pub(crate) fn mount() -> Vec<Mounted> {
         BTreeMap::new()
     });
     let mut mounted = Vec::new();
-    for filesystem in FILESYSTEMS.into_iter().chain(["tmpfs"]) {
+    for filesystem in FILESYSTEMS.into_iter().chain(["tmpfs", "overlayfs"]) {
         let at = format!("/mnt/{filesystem}");
         let source = disks.get(filesystem).map_or(filesystem, String::as_str);
-        match mounts::filesystem_at(source, &at, filesystem, "") {
+        let done = match filesystem {
+            "overlayfs" => overlay::mount(source, &at),
+            _ => mounts::filesystem_at(source, &at, filesystem, ""),
+        };
+        match done {
             Ok(()) => mounted.push((filesystem, at)),
             Err(error) => println!("init: no {filesystem}: {error:#}"),
         }

@@ -5,6 +5,7 @@ mod disks;
 mod modules;
 mod mounts;
 mod network;
+mod overlay;
 mod port;
 mod tests;
 
@@ -42,6 +43,7 @@ fn main() -> ! {
 fn run() -> Result<i32> {
     mounts::kernel_filesystems()?;
     modules::load()?;
+    mounts::nfs_filesystems();
     network::up()?;
     let filesystems = disks::mount();
     tests::run(&filesystems)

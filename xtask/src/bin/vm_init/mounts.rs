@@ -28,6 +28,17 @@ pub(crate) fn kernel_filesystems() -> Result<()> {
         .try_for_each(|(filesystem, at, options)| filesystem_at(filesystem, at, filesystem, options))
 }
 
+/// What the NFS server and client are told through; reported where the kernel has none.
+const NFS: [(&str, &str); 2] = [("nfsd", "/proc/fs/nfsd"), ("rpc_pipefs", "/run/rpc_pipefs")];
+
+pub(crate) fn nfs_filesystems() {
+    for (filesystem, at) in NFS {
+        if let Err(error) = filesystem_at(filesystem, at, filesystem, "") {
+            println!("init: no {filesystem}: {error:#}");
+        }
+    }
+}
+
 /// Mounts a filesystem on a directory, which is made if need be.
 pub(crate) fn filesystem_at(source: &str, at: &str, filesystem: &str, options: &str) -> Result<()> {
     // Those below /sys are there already, and cannot be made.
