@@ -51,7 +51,8 @@ fn answer(inode: u64) {
         generation,
         busy: kernel::busy(inode),
         writecount: probe(inode, offset!(inode_writecount)),
-        mapped: kernel::mapped(inode),
+        // A mapping of an overlay's file is one of the file below.
+        mapped: kernel::mapped(if upper == 0 { inode } else { upper }),
         upper: match upper {
             0 => Key::default(),
             upper => kernel::probe_key(upper),

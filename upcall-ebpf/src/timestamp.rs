@@ -85,6 +85,8 @@ fn classify(dir: bool) -> (u32, Op) {
     let Some(entry) = SYSCALLS.get(number as u32) else { return unknown };
     let changes = if dir { entry.dir } else { entry.file };
     match Op::from_raw(entry.op as u16) {
+        // What is opened changes by being truncated; what is created is new, and nobody watches it yet.
+        Some(Op::Create) if !dir => (changes, Op::Truncate),
         Some(op) if changes != 0 => (changes, op),
         _ => unknown,
     }

@@ -8,12 +8,16 @@ mod fuse;
 mod layers;
 mod mapping;
 mod queued;
+mod shown;
 mod special;
 mod stage;
 mod writes;
 
 use std::{io, path::Path};
 
+use upcall_common::paths::Source;
+
+pub use shown::Shown;
 pub use stage::set;
 
 /// One way to change something. Each acts on a stage that [`set`] has made.
@@ -83,6 +87,11 @@ impl Op {
             }
             How::Prepared(prepare) => prepare(dir),
         }
+    }
+
+    /// What `upcall debug` shows of it; `None`: nothing.
+    pub fn shown(&self, source: Source) -> Option<Shown> {
+        shown::shown(self.name, source)
     }
 
     /// Whether a failure says that this filesystem or kernel has no such operation.

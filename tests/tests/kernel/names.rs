@@ -16,6 +16,7 @@ use tests::{
     daemon::Daemon,
     deadline::wait_for,
     entry::{self, Case, MANY_NAMES},
+    file_handle,
     filesystem::Filesystem,
     helper::Helper,
     listener::{Listener, block_on},
@@ -30,15 +31,28 @@ use crate::trials::Trials;
 
 pub(crate) fn add(trials: &mut Trials<'_>) {
     for case in entry::CASES {
-        trials.on_each(&format!("names_{}", case.name), move |filesystem| named(filesystem, case));
+        with_handles(trials, &format!("names_{}", case.name), move |filesystem| named(filesystem, case));
     }
-    trials.on_each("names_merged_by_the_kernel_are_changed", merged);
-    trials.on_each("names_of_own_changes_are_left_out", |filesystem| own(filesystem, false));
-    trials.on_each("names_of_own_changes_if_asked_for", |filesystem| own(filesystem, true));
-    trials.on_each("names_beyond_the_bound_are_incomplete", bounded);
+    with_handles(trials, "names_merged_by_the_kernel_are_changed", merged);
+    with_handles(trials, "names_of_own_changes_are_left_out", |filesystem| own(filesystem, false));
+    with_handles(trials, "names_of_own_changes_if_asked_for", |filesystem| own(filesystem, true));
+    with_handles(trials, "names_beyond_the_bound_are_incomplete", bounded);
     trials.on_each("names_on_overlayfs_are_incomplete", overlay);
     trials.daemon("a_mark_for_names_goes_with_the_last_interest", marks);
     trials.daemon("names_need_the_feature", without_feature);
+}
+
+/// A test on each filesystem by whose handles the kernel can name a directory.
+fn with_handles<F>(trials: &mut Trials<'_>, what: &str, test: F)
+where
+    F: Fn(&Filesystem) -> Result<Completion> + Clone + Send + 'static,
+{
+    trials.on_each(what, move |filesystem| match file_handle(&filesystem.root) {
+        Err(error) if error.raw_os_error() == Some(Errno::EOPNOTSUPP as i32) => {
+            Ok(Completion::ignored_with("it has no file handles: names are incomplete, README, Limits"))
+        }
+        _ => test(filesystem),
+    });
 }
 
 /// The names told, and whether any upcall was incomplete.

@@ -42,8 +42,7 @@ pub(super) const PATHS: &[MutationPath] = &[
         "mapped_process_vm_writev",
         &[Hook::FaultDirtySharedPage],
     ),
-    path("mmap: store to a dirty page", "mapped_store_to_dirty", &[Hook::MmapFileEntry])
-        .but(&[Gap::fexit(&["overlayfs"], BELOW), Gap::timestamp(&["overlayfs"], BELOW)]),
+    path("mmap: store to a dirty page, told by and by", "mapped_store_to_dirty", &[Hook::MmapFileEntry]),
     path(
         "loop device: write to the backing file",
         "loop_write",
@@ -60,7 +59,6 @@ pub(super) const PATHS: &[MutationPath] = &[
     path("swap file: pages going out", "swap", &[]).but(&[Gap::fexit(&[], SWAP), Gap::timestamp(&[], SWAP)]),
 ];
 
-const BELOW: &str = "it is the upper file that is mapped: watch that one";
 const SWAP: &str =
     "the kernel writes the blocks below the filesystem; nobody can read a swap file for its contents";
 

@@ -388,9 +388,9 @@ impl State {
         let settled = probe.busy == 0 && view.version() == version && !view.is_dirty();
         let mut resting = settled;
         if self.kernel.marks_early() {
-            if settled && settle::attrs_are_sure(&probe) {
+            if settled {
                 // With such a source no BPF program stores attributes.
-                view.set_attrs(version, &probe.attrs);
+                view.set_attrs(settle::sure_at(version, &probe), &probe.attrs);
             }
             resting &= !settle::may_stay_silent(&probe.attrs, clock);
             if !resting {
@@ -408,7 +408,7 @@ impl State {
         Ok(Registered {
             interest,
             version,
-            attrs: (settled && settle::attrs_are_sure(&probe)).then_some(probe.attrs),
+            attrs: (settled && settle::sure_at(version, &probe) == version).then_some(probe.attrs),
             unchanged: held && known == version && resting,
         })
     }

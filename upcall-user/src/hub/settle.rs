@@ -73,28 +73,28 @@ impl State {
             // Held shared, it may be a reader as well, whom each upcall might bring back.
             let most = if probe.busy == BUSY_SHARED { READING_GAP } else { WRITING_GAP };
             self.trail.again(slot, unsettled, now, most);
-        } else if !self.look_again(slot, &probe, now)
-            && early
-            && version == before + 1
-            && attrs_are_sure(&probe)
-            && let Some(view) = self.slots.get(slot)
-        {
-            view.set_attrs(version, &probe.attrs);
+        } else {
+            self.look_again(slot, &probe, now);
+            if early
+                && version == before + 1
+                && let Some(view) = self.slots.get(slot)
+            {
+                view.set_attrs(sure_at(version, &probe), &probe.attrs);
+            }
         }
         None
     }
 
     /// Sees to it that a slot that is not in the trail is looked at now and then, if its inode may change without any
-    /// mark. Whether it may.
-    pub(super) fn look_again(&mut self, slot: u32, probe: &Probe, now: u64) -> bool {
+    /// mark.
+    pub(super) fn look_again(&mut self, slot: u32, probe: &Probe, now: u64) {
         let next = match self.volatile {
             Some(pause) if probe.mapped > 0 => Some((STORED, pause)),
             _ => self.layer_look(probe).map(|pause| (0, pause)),
         };
-        let Some((changes, pause)) = next else { return false };
+        let Some((changes, pause)) = next else { return };
         let pause = u64::try_from(pause.as_nanos()).unwrap_or(u64::MAX);
         self.trail.rest(slot, changes, now.saturating_add(pause));
-        true
     }
 
     /// Changes that the safety net saw and of which no hook has told.
@@ -140,10 +140,11 @@ impl State {
     }
 }
 
-/// Whether the inode itself says what a reader would see: an overlay's gets the times of the inode below late, and
-/// stores to a mapping change them late.
-pub(super) fn attrs_are_sure(probe: &Probe) -> bool {
-    probe.overlay == 0 && probe.mapped == 0
+/// The version to store attributes with, so that they are told with it: none (0), where the inode itself may not say
+/// what a reader would see. An overlay's gets the times of the inode below late, and stores to a mapping change
+/// them late.
+pub(super) fn sure_at(version: u64, probe: &Probe) -> u64 {
+    if probe.overlay == 0 && probe.mapped == 0 { version } else { 0 }
 }
 
 /// Whether a further change may get the very stamp that the inode has, so that nothing is marked. Within the tick

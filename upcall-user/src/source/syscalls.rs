@@ -4,7 +4,7 @@
 
 use upcall_common::{
     abi::{Op, Syscall},
-    change::{ACL, ATIME, DATA, ENTRIES, FLAGS, MODE, NLINK, OWNER, RENAME, SIZE, TIMES, XATTR},
+    change::{ACL, ATIME, DATA, ENTRIES, FLAGS, MODE, NLINK, OWNER, RENAME, SIZE, TIMES, VOLATILE, XATTR},
 };
 
 const WRITTEN: u32 = DATA | SIZE | TIMES;
@@ -33,6 +33,7 @@ const ROWS: &[Row] = &[
     (libc::SYS_splice, Op::Splice, WRITTEN, 0),
     (libc::SYS_sendfile, Op::Splice, WRITTEN, 0),
     (libc::SYS_io_submit, Op::Aio, WRITTEN, 0),
+    (libc::SYS_process_vm_writev, Op::Mmap, WRITTEN | VOLATILE, 0),
     (libc::SYS_chmod, Op::Chmod, MODE | ACL | TIMES, MODE | ACL | TIMES),
     (libc::SYS_fchmod, Op::Chmod, MODE | ACL | TIMES, MODE | ACL | TIMES),
     (libc::SYS_fchmodat, Op::Chmod, MODE | ACL | TIMES, MODE | ACL | TIMES),

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use tests::{
     Result,
     listener::{Listener, cookies, told},
-    op::{Op, Subject},
+    op::{Op, Shown, Subject},
     scene::Scene,
     state::{Reader, State},
 };
@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use upcall_client::{Watch, change};
 use upcall_common::paths::Gap;
 
-use super::stand::Ears;
+use super::{debug::Suspect, stand::Ears};
 
 /// How it turned out, where it did not fail.
 pub(super) enum Verdict {
@@ -41,6 +41,7 @@ pub(super) async fn judge(
     scene: &Scene,
     op: &'static Op,
     gap: Option<&'static Gap>,
+    shown: Option<Shown>,
 ) -> Result<Verdict> {
     if let Err(errno) = ears.helper.prepare(op.name, scene.path())? {
         return unsupported(op, errno);
@@ -58,6 +59,8 @@ pub(super) async fn judge(
     ears.unix.rest().await?;
     ears.tcp.quiet().await?;
     let before = watched.iter().map(|watched| watched.reader.look()).collect::<Result<Vec<_>>>()?;
+    let suspects = watched.iter().map(|watched| Suspect::at(&watched.path)).collect::<Result<Vec<_>>>()?;
+    ears.debug.skip(&mut ears.helper)?;
     let verdict = match (ears.helper.change()?, gap) {
         (Err(errno), _) => unsupported(op, errno)?,
         (Ok(()), None) => {
@@ -65,6 +68,9 @@ pub(super) async fn judge(
                 let seen = told_in_time(listener, &watched).await?;
                 compare(op, &watched, &before, &seen)?;
                 strangers(listener, &watched)?;
+            }
+            if let Some(shown) = shown {
+                ears.debug.check(&mut ears.helper, shown, &suspects)?;
             }
             Verdict::Told
         }

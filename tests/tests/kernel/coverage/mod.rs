@@ -2,6 +2,7 @@
 //! `upcall_common::paths`. What the table says to be missed must be missed, too.
 
 mod cell;
+mod debug;
 mod doctor;
 mod stand;
 mod tally;

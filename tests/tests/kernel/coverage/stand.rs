@@ -15,7 +15,10 @@ use tests::{
 use tokio::runtime::Runtime;
 use upcall_common::paths::{MutationPath, Source};
 
-use super::cell::{self, Verdict};
+use super::{
+    cell::{self, Verdict},
+    debug::Debug,
+};
 
 pub(super) struct Stand {
     runtime: Runtime,
@@ -30,6 +33,9 @@ pub(super) struct Ears {
     pub(super) helper: Helper,
     pub(super) unix: Listener,
     pub(super) tcp: Listener,
+    pub(super) debug: Debug,
+    /// Where `debug` has its marker.
+    _scene: Scene,
 }
 
 impl Stand {
@@ -39,9 +45,14 @@ impl Stand {
         let source = Source::ALL.into_iter().find(|source| status["source"] == source.name());
         let source = source.with_context(|| format!("an unknown source: {status}"))?;
         let runtime = runtime()?;
+        let scene = Scene::within(&filesystem.root)?;
+        let mut helper = Helper::start()?;
+        let debug = Debug::start(filesystem, &mut helper, scene.file("marker")?)?;
         let ears = runtime.block_on(async {
             anyhow::Ok(Ears {
-                helper: Helper::start()?,
+                helper,
+                debug,
+                _scene: scene,
                 unix: Listener::connect(&daemon.unix(), "unix").await?,
                 tcp: Listener::connect(&daemon.tcp(), "tcp").await?,
             })
@@ -60,7 +71,8 @@ impl Stand {
         let scene = Scene::within(&filesystem.root)?;
         op::set(&scene)?;
         let gap = path.missed_on(self.source, filesystem.name);
-        let verdict = self.runtime.block_on(cell::judge(&mut self.ears, &scene, op, gap))?;
+        let shown = op.shown(self.source);
+        let verdict = self.runtime.block_on(cell::judge(&mut self.ears, &scene, op, gap, shown))?;
         self.spent += begin.elapsed();
         self.cells += 1;
         Ok(verdict)
