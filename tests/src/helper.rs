@@ -14,6 +14,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::{
     entry,
+    long_write::{self, Means},
     op::{self, Change},
     writer_client,
 };
@@ -92,6 +93,11 @@ impl Helper {
         self.order(&["touch", &from.to_string(), &to.to_string()], dir)
     }
 
+    /// Starts to overwrite all of a file in one go; the answer tells the end.
+    pub fn begin_long_write(&mut self, means: Means, file: &Path) -> Result<()> {
+        self.order(&["overwrite", &means.to_string()], file)
+    }
+
     /// Sets the times of a file.
     pub fn mark(&mut self, file: &Path) -> Result<()> {
         self.order(&["mark"], file)?;
@@ -142,7 +148,8 @@ impl Helper {
         Ok(writeln!(commands, "{command}")?)
     }
 
-    fn answer(&mut self) -> Result<Result<(), i32>> {
+    /// Waits until what was begun is done. The error number if the kernel refused it.
+    pub fn answer(&mut self) -> Result<Result<(), i32>> {
         let mut line = String::new();
         self.answers.read_line(&mut line)?;
         match line.trim_end().split_once(' ') {
@@ -231,6 +238,7 @@ fn obey(command: &str, prepared: &mut Option<Change>, held: &mut Option<File>) -
             let file = File::options().write(true).open(file)?;
             (1..=number(count)?).try_for_each(|number| file.write_all_at(&number.to_le_bytes(), 0))
         }
+        ["overwrite", means, file] => long_write::write(means.parse()?, Path::new(file)),
         ["mark", file] => File::options().write(true).open(file)?.set_modified(UNIX_EPOCH),
         ["touch", from, to, dir] => (number(from)?..number(to)?).try_for_each(|number| {
             let path = Path::new(dir).join(number.to_string());

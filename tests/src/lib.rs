@@ -8,6 +8,7 @@ pub mod evict;
 pub mod filesystem;
 pub mod helper;
 pub mod listener;
+pub mod long_write;
 pub mod op;
 pub mod own;
 pub mod program;

@@ -111,19 +111,20 @@ impl Listener {
     /// Waits until all that has been done so far has been told. For operators.
     pub async fn rest_and_keep(&mut self) -> Result<()> {
         self.sync().await?;
-        let client = self.client.clone();
         let end = Instant::now() + patience();
-        loop {
-            let status = self.listening(client.status()).await??;
-            let status: Value = serde_json::from_str(&status)?;
-            let unsettled = status.pointer("/hub/unsettled").context("status has no hub.unsettled")?;
-            if unsettled.as_u64() == Some(0) {
-                break;
-            }
-            ensure!(Instant::now() < end, "the daemon does not come to rest: {status}");
+        while !self.is_settled().await? {
+            ensure!(Instant::now() < end, "the daemon does not come to rest");
             self.listening(sleep(LOOK)).await?;
         }
         self.sync().await
+    }
+
+    /// Whether nothing is still to be told, of no inode. For operators.
+    pub async fn is_settled(&mut self) -> Result<bool> {
+        let client = self.client.clone();
+        let status: Value = serde_json::from_str(&self.listening(client.status()).await??)?;
+        let unsettled = status.pointer("/hub/unsettled").context("status has no hub.unsettled")?;
+        Ok(unsettled.as_u64() == Some(0))
     }
 
     /// Forgets what was heard up to now.

@@ -4,6 +4,7 @@
 mod attributes;
 mod entries;
 mod extents;
+mod fuse;
 mod layers;
 mod mapping;
 mod queued;
@@ -54,7 +55,7 @@ enum How {
 }
 
 pub fn all() -> impl Iterator<Item = &'static Op> {
-    const GROUPS: [&[Op]; 8] = [
+    const GROUPS: [&[Op]; 9] = [
         writes::OPS,
         queued::OPS,
         extents::OPS,
@@ -63,6 +64,7 @@ pub fn all() -> impl Iterator<Item = &'static Op> {
         attributes::OPS,
         entries::OPS,
         layers::OPS,
+        fuse::OPS,
     ];
     GROUPS.into_iter().flatten()
 }

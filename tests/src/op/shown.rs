@@ -32,6 +32,8 @@ pub(super) fn shown(test: &str, source: Source) -> Option<Shown> {
         | "overlay_watched"
         | "overlay_upper_watched"
         | "overlay_copied_up"
+        | "fuse_watched"
+        | "fuse_backing_watched"
         | "bind_mount"
         | "mount_namespace" => "write",
         "io_uring_write" | "io_uring_direct" | "io_uring_worker" | "io_uring_sqpoll" if timestamp => {

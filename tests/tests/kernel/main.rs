@@ -14,6 +14,7 @@ mod operator;
 mod originator;
 mod overflow;
 mod race;
+mod slow;
 mod tick;
 mod trials;
 
@@ -84,5 +85,6 @@ fn trials<'a>(filesystems: &'a Filesystems, tally: &Arc<Tally>) -> Trials<'a> {
     barrier::add(&mut trials);
     race::add(&mut trials);
     tick::add(&mut trials);
+    slow::add(&mut trials);
     trials
 }
