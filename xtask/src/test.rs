@@ -90,8 +90,7 @@ fn virtual_machines(unavailable: Option<String>, timeout: Duration) -> Vec<Stage
         Ok(programs) => programs,
         Err(error) => return vec![Stage { name: built.name, result: Err(error), took: built.took }],
     };
-    let run = |kernel| Stage::run(format!("vm {kernel}"), || vm::run_kernel(kernel, &programs, &[], timeout));
-    Kernel::ALL.into_iter().map(run).collect()
+    vm::run_kernels(&Kernel::ALL, &programs, &[], timeout)
 }
 
 /// Tells the tests where the program `upcall` is.

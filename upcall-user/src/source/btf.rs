@@ -1,5 +1,7 @@
 //! Offsets of kernel structure fields, from the running kernel's BTF.
 
+use std::fs;
+
 use btf_rs::{Btf, Type};
 use upcall_common::abi::{ABSENT, Offsets};
 
@@ -26,7 +28,9 @@ pub struct Layout {
 
 impl Layout {
     pub fn of_running_kernel() -> Result<Self, LayoutError> {
-        Ok(Self { btf: Btf::from_file(VMLINUX)? })
+        // Read at once: parsed from the file, it costs a system call for each of the kernel's types.
+        let bytes = fs::read(VMLINUX).map_err(btf_rs::Error::from)?;
+        Ok(Self { btf: Btf::from_bytes(&bytes)? })
     }
 
     /// The types that a module adds. `None`: built in, or not loaded (then nothing of it is mounted either).

@@ -8,17 +8,19 @@ mod download;
 mod initramfs;
 mod kernel;
 mod modules;
+mod parallel;
 mod programs;
 mod qemu;
 mod verdict;
 
-use std::{env, fs, path::PathBuf, process::ExitCode, time::Duration};
+use std::{env, fs, num::NonZero, path::PathBuf, process::ExitCode, thread, time::Duration};
 
 use anyhow::{Context, Result, bail};
 
 use crate::{packages, paths, stage::Stage, summary::Summary};
 pub(crate) use kernel::Kernel;
 pub(crate) use programs::Programs;
+use qemu::Machine;
 
 const PACKAGES: [&str; 6] = ["qemu-system-x86", "e2fsprogs", "xfsprogs", "btrfs-progs", "xz-utils", "zstd"];
 
@@ -63,12 +65,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     };
     let kernels = if args.kernels.is_empty() { &Kernel::ALL[..] } else { &args.kernels };
     let timeout = Duration::from_secs(args.timeout);
-    let stages: Vec<_> = kernels
-        .iter()
-        .map(|&kernel| {
-            Stage::run(format!("vm {kernel}"), || run_kernel(kernel, &programs, &args.args, timeout))
-        })
-        .collect();
+    let stages = run_kernels(kernels, &programs, &args.args, timeout);
     for stage in &stages {
         println!("{}", stage.line(Summary::to_string));
     }
@@ -76,14 +73,24 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Boots one kernel, runs the programs in it and says how the tests ended. An error means that
-/// something else than a test failed.
-pub(crate) fn run_kernel(
-    kernel: Kernel,
+/// Boots kernels, runs the programs in each and says how the tests ended. An error means that something
+/// else than a test failed.
+pub(crate) fn run_kernels(
+    kernels: &[Kernel],
     programs: &Programs,
     args: &[String],
     timeout: Duration,
-) -> Result<Summary> {
+) -> Vec<Stage<Summary>> {
+    // One after the other: apt allows no two at a time.
+    let machines = kernels.iter().map(|&kernel| (kernel, machine(kernel, programs, args))).collect();
+    // A machine has two processors, of which one is idle most of the time.
+    let width = thread::available_parallelism().map_or(1, NonZero::get);
+    parallel::map(machines, width, |(kernel, machine)| {
+        Stage::run(format!("vm {kernel}"), || machine?.run(&format!("{kernel:>6} | "), timeout))
+    })
+}
+
+fn machine(kernel: Kernel, programs: &Programs, args: &[String]) -> Result<Machine> {
     packages::ensure(&PACKAGES)?;
     let dir = paths::target().join("vm").join(kernel.to_string());
     fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
@@ -92,13 +99,7 @@ pub(crate) fn run_kernel(
     let initramfs = dir.join("initramfs");
     initramfs::write(&initramfs, &image, programs, args)?;
     let disks = disks::make(&dir)?;
-    qemu::Machine {
-        kernel: &image.vmlinuz,
-        initramfs: &initramfs,
-        disks: &disks,
-        log: &dir.join("console.log"),
-    }
-    .run(timeout)
+    Ok(Machine { kernel: image.vmlinuz, initramfs, disks, log: dir.join("console.log") })
 }
 
 #[cfg(test)]

@@ -41,7 +41,8 @@ impl Programs {
 /// Builds targets statically and returns their executables by name.
 fn build(targets: &[&str]) -> Result<BTreeMap<String, PathBuf>> {
     let mut cargo = cargo::cargo();
-    cargo.args(["build", "--quiet", "--target", TARGET, "--message-format", "json-render-diagnostics"]);
+    cargo.args(["build", "--quiet", "--profile", "vm", "--target", TARGET]);
+    cargo.args(["--message-format", "json-render-diagnostics"]);
     let messages = command::output(with_static_flags(cargo.args(targets)))?;
     let mut built = BTreeMap::new();
     for line in messages.lines() {
@@ -55,10 +56,6 @@ fn with_static_flags(cargo: &mut Command) -> &mut Command {
     cargo
         .env("CARGO_TARGET_DIR", paths::target().join("vm/build"))
         .env("RUSTFLAGS", "-Ctarget-feature=+crt-static")
-        // Nobody debugs inside, and the machine unpacks all of it slowly.
-        .env("CARGO_PROFILE_DEV_DEBUG", "false")
-        .env("CARGO_PROFILE_DEV_STRIP", "symbols")
-        .env("CARGO_INCREMENTAL", "0")
 }
 
 /// The name and path of an executable that one of Cargo's messages announces.

@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io::{BufRead, BufReader, Read, Write},
-    path::Path,
+    path::PathBuf,
     process::{Child, Command, Stdio},
     sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender},
     thread,
@@ -23,26 +23,27 @@ const COMMAND_LINE: &str =
 const LINE: u64 = 64 << 10;
 
 /// A machine to boot.
-pub(super) struct Machine<'a> {
-    pub(super) kernel: &'a Path,
-    pub(super) initramfs: &'a Path,
-    pub(super) disks: &'a [Disk],
+pub(super) struct Machine {
+    pub(super) kernel: PathBuf,
+    pub(super) initramfs: PathBuf,
+    pub(super) disks: Vec<Disk>,
     /// Where the console is kept.
-    pub(super) log: &'a Path,
+    pub(super) log: PathBuf,
 }
 
-impl Machine<'_> {
-    /// Boots, shows the console, and judges; past `timeout` the machine is killed.
-    pub(super) fn run(&self, timeout: Duration) -> Result<Summary> {
+impl Machine {
+    /// Boots, shows the console with `prefix` before each line, and judges; past `timeout` the machine is
+    /// killed.
+    pub(super) fn run(&self, prefix: &str, timeout: Duration) -> Result<Summary> {
         let mut log =
-            File::create(self.log).with_context(|| format!("cannot make {}", self.log.display()))?;
+            File::create(&self.log).with_context(|| format!("cannot make {}", self.log.display()))?;
         let mut command = self.command();
         let mut child =
             command.spawn().with_context(|| format!("cannot run {}", command::shown(&command)))?;
         let mut verdict = Verdict::default();
         let watched = watch(&mut child, timeout, |line| {
             verdict.see(line);
-            println!("  | {}", line.trim_end());
+            println!("{prefix}{}", line.trim_end());
             writeln!(log, "{line}").context("cannot keep the console")
         });
         if watched.is_err() {
@@ -61,10 +62,10 @@ impl Machine<'_> {
             .args(["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"])
             .args(["-append", COMMAND_LINE])
             .arg("-kernel")
-            .arg(self.kernel)
+            .arg(&self.kernel)
             .arg("-initrd")
-            .arg(self.initramfs);
-        for disk in self.disks {
+            .arg(&self.initramfs);
+        for disk in &self.disks {
             let (name, image) = (disk.name, disk.image.display().to_string().replace(',', ",,"));
             // The images are made anew for each run: nothing on them must survive a crash of the host.
             qemu.arg("-drive").arg(format!("if=none,id={name},format=raw,cache=unsafe,file={image}"));
