@@ -80,7 +80,7 @@ async fn serve(config: &Config, exports: Exports, tcp_principal: Principal, load
         tracing::warn!("not in the initial pid namespace: clients are told of their own changes, too");
     }
     let listeners = Listeners::bind(&config.unix, config.tcp).await?;
-    let (namer, released) = Namer::new(Arc::clone(&exports));
+    let (namer, released) = Namer::new(Arc::clone(&exports))?;
     let namer = Arc::new(namer);
     let service = Arc::new(Service {
         hub: Arc::clone(&hub),
