@@ -33,6 +33,7 @@ pub(crate) fn add(trials: &mut Trials<'_>) {
     for case in entry::CASES {
         trials.on_each(&format!("names_{}", case.name), move |filesystem| named(filesystem, case));
     }
+    trials.on_each("names_come_before_synced", before_synced);
     trials.on_each("names_merged_by_the_kernel_are_changed", merged);
     trials.on_each("names_of_own_changes_are_left_out", |filesystem| own(filesystem, false));
     trials.on_each("names_of_own_changes_if_asked_for", |filesystem| own(filesystem, true));
@@ -94,6 +95,30 @@ fn named(filesystem: &Filesystem, case: &Case) -> Result<Completion> {
         unix.rest_and_keep().await?;
         let (entries, _) = names(&unix.heard);
         ensure!(entries == expected, "told again: {entries:?}");
+        Ok(Completion::Completed)
+    })
+}
+
+const ROUNDS: usize = 100;
+
+fn before_synced(filesystem: &Filesystem) -> Result<Completion> {
+    let scene = Scene::within(&filesystem.root)?;
+    let dir = scene.dir("dir")?;
+    let daemon = filesystem.daemon()?;
+    block_on(async {
+        let mut listener = Listener::connect(&daemon.unix(), "reader").await?;
+        listener.watch(vec![watch(&dir).include_own(true)]).await?;
+        listener.rest().await?;
+        for round in 0..ROUNDS {
+            // By this very process: nothing is faster from the change to SYNC.
+            let name = format!("round {round}");
+            fs::create_dir(dir.join(&name))?;
+            listener.sync().await?;
+            let (entries, incomplete) = names(&listener.heard);
+            let told: Vec<&[u8]> = entries.iter().map(|entry| &*entry.name).collect();
+            ensure!(!incomplete && told == [name.as_bytes()], "round {round}: told {entries:?}");
+            listener.heard.clear();
+        }
         Ok(Completion::Completed)
     })
 }
