@@ -15,7 +15,7 @@ use crate::sys::handle::FileHandle;
 /// A directory as the kernel names it in its reports.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Directory {
-    /// As `statfs` numbers it.
+    /// Its `st_dev`: what `statfs` says is the same for copies of a filesystem.
     pub filesystem: u64,
     pub handle: FileHandle,
 }

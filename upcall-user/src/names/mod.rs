@@ -42,6 +42,7 @@ const EVENTS: MaskFlags = MaskFlags::FAN_CREATE
 pub struct Namer {
     /// Ready when any group has something to read.
     any: Epoll,
+    /// By filesystem.
     groups: Mutex<HashMap<u64, Group>>,
     exports: Arc<Exports>,
     /// Held while marks are changed, which may wait for a filesystem: never by an asynchronous task.
@@ -101,22 +102,22 @@ impl Namer {
 
     fn mark(&self, found: &Resolved) -> io::Result<Arc<Mark>> {
         let handle = found.handle.clone().ok_or(Errno::EOPNOTSUPP)?;
-        let filesystem = rustix::fs::fstatvfs(&found.fd)?.f_fsid;
-        if filesystem == 0 {
-            // Its directories could be mistaken for those of another one.
+        if rustix::fs::fstatvfs(&found.fd)?.f_fsid == 0 {
+            // Those whose server may never answer: nobody else should have to wait for it.
             return Err(Errno::ENODEV.into());
         }
+        let filesystem = nix::sys::stat::fstat(&found.fd)?.st_dev;
         let directory = Directory { filesystem, handle };
         let mut marks = self.marks();
-        if let Some(mark) = marks.get(&directory).and_then(|marked| marked.mark.upgrade()) {
-            return Ok(mark);
-        }
         let group = match self.groups().get(&filesystem) {
             Some(group) => Arc::clone(&group.fanotify),
             None => Arc::new(self.open()?),
         };
-        // Where the mark is still there, as good as removed, this changes nothing.
+        // Where the mark is still there, this changes nothing. It is gone where the filesystem was mounted anew.
         change(&group, MarkFlags::FAN_MARK_ADD | MarkFlags::FAN_MARK_ONLYDIR, found.fd.as_fd())?;
+        if let Some(mark) = marks.get(&directory).and_then(|marked| marked.mark.upgrade()) {
+            return Ok(mark);
+        }
         let mark = Arc::new(Mark::new(directory.clone(), self.released.clone()));
         let marked = Marked { mark: Arc::downgrade(&mark), export: found.export };
         let is_new = marks.insert(directory, marked).is_none();
@@ -166,12 +167,13 @@ impl Namer {
     /// Hands on all that the kernel has reported so far, without waiting.
     pub fn drain(&self, hub: &Hub) {
         let mut buffer = self.buffer.lock().unwrap_or_else(PoisonError::into_inner);
-        let groups: Vec<_> = self.groups().values().map(|group| Arc::clone(&group.fanotify)).collect();
-        groups.iter().for_each(|group| drain(group, &mut buffer, hub));
+        let groups: Vec<(u64, Arc<Fanotify>)> =
+            self.groups().iter().map(|(number, group)| (*number, Arc::clone(&group.fanotify))).collect();
+        groups.iter().for_each(|(number, group)| drain(*number, group, &mut buffer, hub));
     }
 }
 
-fn drain(group: &Fanotify, buffer: &mut [u8], hub: &Hub) {
+fn drain(filesystem: u64, group: &Fanotify, buffer: &mut [u8], hub: &Hub) {
     // Some kernels count the metadata alone: so this many events at most. What comes meanwhile may stay.
     let mut events = match rustix::io::ioctl_fionread(group) {
         Ok(bytes) => bytes / record::METADATA as u64,
@@ -187,7 +189,7 @@ fn drain(group: &Fanotify, buffer: &mut [u8], hub: &Hub) {
                 return lose_all(hub);
             }
         };
-        match record::parse(buffer.get(..length).unwrap_or_default()) {
+        match record::parse(buffer.get(..length).unwrap_or_default(), filesystem) {
             Ok(reports) => {
                 events = events.saturating_sub(reports.events.max(1));
                 hub.name(reports.named);
