@@ -94,7 +94,7 @@ async fn serve(config: &Config, exports: Exports, tcp_principal: Principal, load
     }
     let listeners = Listeners::bind(&config.unix, config.tcp).await?;
     let gaps = Arc::new(Gaps::new(misses));
-    let (namer, released) = Namer::new(Arc::clone(&exports));
+    let (namer, released) = Namer::new(Arc::clone(&exports))?;
     let namer = Arc::new(namer);
     let service = Arc::new(Service {
         hub: Arc::clone(&hub),

@@ -25,7 +25,7 @@ use tests::{
 };
 use tokio::time::sleep;
 use upcall_client::{EntryKind, EntryName, Notice, Options, Watch, change};
-use upcall_common::wire::{Message, RegisterItem, Target};
+use upcall_common::wire::{FEATURE_NAMES, Hello, Message, RegisterItem, Target, VERSION};
 
 use crate::trials::Trials;
 
@@ -33,6 +33,7 @@ pub(crate) fn add(trials: &mut Trials<'_>) {
     for case in entry::CASES {
         with_handles(trials, &format!("names_{}", case.name), move |filesystem| named(filesystem, case));
     }
+    with_handles(trials, "names_come_before_synced", before_synced);
     with_handles(trials, "names_merged_by_the_kernel_are_changed", merged);
     with_handles(trials, "names_of_own_changes_are_left_out", |filesystem| own(filesystem, false));
     with_handles(trials, "names_of_own_changes_if_asked_for", |filesystem| own(filesystem, true));
@@ -110,6 +111,57 @@ fn named(filesystem: &Filesystem, case: &Case) -> Result<Completion> {
         ensure!(entries == expected, "told again: {entries:?}");
         Ok(Completion::Completed)
     })
+}
+
+/// The daemon finds the SYNC before it finds that there are names.
+fn before_synced(filesystem: &Filesystem) -> Result<Completion> {
+    const TAG: u32 = 5;
+    let scene = Scene::within(&filesystem.root)?;
+    entry::set(&scene)?;
+    let daemon = Daemon::start(&[&filesystem.root], "")?;
+    let mut helper = Helper::start()?;
+    let mut raw = registered(&daemon, FEATURE_NAMES, &scene.path().join("dir"))?;
+    ensure!(raw.ask(&Message::Sync)? == Message::Synced, "no barrier");
+    daemon.signal(Signal::SIGSTOP)?;
+    raw.send(&Message::Sync, TAG)?;
+    let performed = helper.entry("create", scene.path())?;
+    daemon.signal(Signal::SIGCONT)?;
+    ensure!(performed.is_ok(), "the kernel refused: {performed:?}");
+    let mut told = Vec::new();
+    loop {
+        match raw.receive()?.context("the daemon closed the connection")? {
+            (TAG, Message::Synced) => break,
+            (_, Message::Upcall(items)) => told.extend(items.into_iter().flat_map(|item| item.names)),
+            _ => {}
+        }
+    }
+    let told: Vec<&[u8]> = told.iter().map(|entry| &*entry.name).collect();
+    ensure!(told == [b"new"], "told {told:?} before SYNCED");
+    Ok(Completion::Completed)
+}
+
+/// A client by hand that uses these features and watches a directory with names.
+fn registered(daemon: &Daemon, features: u64, dir: &Path) -> Result<Raw> {
+    let mut raw = Raw::connect(&daemon.unix())?;
+    let name = "raw".to_owned();
+    let hello = Hello { version_min: VERSION, version_max: VERSION, features, name };
+    match raw.ask(&Message::Hello(hello))? {
+        Message::Welcome(welcome) if welcome.features & FEATURE_NAMES == features => {}
+        other => bail!("HELLO was answered by {other:?}"),
+    }
+    let item = RegisterItem {
+        cookie: 1,
+        mask: change::ENTRIES,
+        include_own: true,
+        names: true,
+        lifetime_ms: 0,
+        known_version: 0,
+        target: Target::Path(dir.as_os_str().as_encoded_bytes().to_vec()),
+    };
+    match raw.ask(&Message::Register(vec![item]))? {
+        Message::Registered(made) if made.iter().all(|made| made.code.is_ok()) => Ok(raw),
+        other => bail!("REGISTER was answered by {other:?}"),
+    }
 }
 
 fn merged(filesystem: &Filesystem) -> Result<Completion> {
@@ -270,21 +322,7 @@ fn without_feature(filesystem: &Filesystem) -> Result<()> {
     let scene = Scene::within(&filesystem.root)?;
     entry::set(&scene)?;
     let daemon = filesystem.daemon()?;
-    let mut raw = Raw::welcomed(&daemon.unix(), "old")?;
-    let path = scene.path().join("dir").into_os_string().into_encoded_bytes();
-    let item = RegisterItem {
-        cookie: 1,
-        mask: change::ENTRIES,
-        include_own: true,
-        names: true,
-        lifetime_ms: 0,
-        known_version: 0,
-        target: Target::Path(path),
-    };
-    match raw.ask(&Message::Register(vec![item]))? {
-        Message::Registered(made) if made.iter().all(|made| made.code.is_ok()) => {}
-        other => bail!("REGISTER was answered by {other:?}"),
-    }
+    let mut raw = registered(&daemon, 0, &scene.path().join("dir"))?;
     fs::create_dir(scene.path().join("dir/new"))?;
     while let Some((_, message)) = raw.receive()? {
         if let Message::Upcall(items) = message {

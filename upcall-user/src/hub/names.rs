@@ -15,7 +15,7 @@ use crate::sys::handle::FileHandle;
 /// A directory as the kernel names it in its reports.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Directory {
-    /// As `statfs` numbers it.
+    /// Its `st_dev`: what `statfs` says is the same for copies of a filesystem.
     pub filesystem: u64,
     pub handle: FileHandle,
 }
@@ -71,7 +71,7 @@ impl Waiting {
         Self { mark, names: Names::default(), bytes: 0 }
     }
 
-    fn directory(&self) -> Option<&Directory> {
+    pub(super) fn directory(&self) -> Option<&Directory> {
         self.mark.as_ref().map(|mark| &mark.directory)
     }
 
@@ -111,20 +111,27 @@ impl Waiting {
 #[derive(Debug, Default)]
 pub(super) struct Directories {
     slots: HashMap<Directory, u32>,
-    directories: HashMap<u32, Directory>,
+    /// Mostly one each; more where a filesystem gives several the same number (btrfs).
+    directories: HashMap<u32, Vec<Directory>>,
 }
 
 impl Directories {
     fn insert(&mut self, slot: u32, directory: Directory) {
-        self.slots.insert(directory.clone(), slot);
-        self.directories.insert(slot, directory);
+        if self.slots.insert(directory.clone(), slot) != Some(slot) {
+            self.directories.entry(slot).or_default().push(directory);
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.slots.is_empty() && self.directories.is_empty()
     }
 
     pub(super) fn remove(&mut self, slot: u32) {
-        if let Some(directory) = self.directories.remove(&slot)
-            && self.slots.get(&directory) == Some(&slot)
-        {
-            self.slots.remove(&directory);
+        for directory in self.directories.remove(&slot).into_iter().flatten() {
+            if self.slots.get(&directory) == Some(&slot) {
+                self.slots.remove(&directory);
+            }
         }
     }
 }
@@ -149,7 +156,8 @@ impl Hub {
             let Some(&slot) = state.directories.slots.get(&directory) else { continue };
             let originator = if tgid == 0 { Originator::Unknown } else { Originator::Process(tgid) };
             let State { registry, clients, .. } = &mut *state;
-            if registry.name(slot, &entry, originator, |client| clients.process_lives(client)) {
+            let named = (&directory, &entry);
+            if registry.name(slot, named, originator, |client| clients.process_lives(client)) {
                 state.tell_as(slot, ENTRIES, originator, &mut wake);
             }
         }

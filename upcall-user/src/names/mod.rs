@@ -6,7 +6,7 @@ mod record;
 use std::{
     collections::HashMap,
     io,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
@@ -14,7 +14,10 @@ use std::{
 use nix::{
     errno::Errno,
     fcntl::AT_FDCWD,
-    sys::fanotify::{EventFFlags, Fanotify, InitFlags, MarkFlags, MaskFlags},
+    sys::{
+        epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags},
+        fanotify::{EventFFlags, Fanotify, InitFlags, MarkFlags, MaskFlags},
+    },
 };
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -37,13 +40,24 @@ const EVENTS: MaskFlags = MaskFlags::FAN_CREATE
 
 /// The kernel's reports of names, and for which directories it makes them.
 pub struct Namer {
-    /// `None`: this kernel makes none.
-    group: Option<Arc<Fanotify>>,
+    /// Ready when any group has something to read.
+    any: Epoll,
+    /// By filesystem.
+    groups: Mutex<HashMap<u64, Group>>,
     exports: Arc<Exports>,
+    /// Held while marks are changed, which may wait for a filesystem: never by an asynchronous task.
     marks: Mutex<HashMap<Directory, Marked>>,
     released: UnboundedSender<Directory>,
     /// Held from reading to handing on, so that whoever finds nothing to read knows that all has been handed on.
     buffer: Mutex<Vec<u8>>,
+}
+
+/// A fanotify group for each filesystem: where one filesystem's numbers are unlike the others' (a btrfs
+/// subvolume's), the kernel lets no other one into the group.
+struct Group {
+    fanotify: Arc<Fanotify>,
+    /// Entries of [`Namer::marks`]; without any the group goes.
+    marks: usize,
 }
 
 struct Marked {
@@ -57,27 +71,25 @@ struct Marked {
 pub type Released = UnboundedReceiver<Directory>;
 
 impl Namer {
-    pub fn new(exports: Arc<Exports>) -> (Self, Released) {
-        let flags = InitFlags::FAN_CLASS_NOTIF
-            | InitFlags::FAN_CLOEXEC
-            | InitFlags::FAN_NONBLOCK
-            | InitFlags::FAN_UNLIMITED_MARKS
-            | REPORT;
-        let group = Fanotify::init(flags, EventFFlags::O_RDONLY);
-        let group = group.inspect_err(|error| tracing::warn!(%error, "names of entries are not available"));
+    pub fn new(exports: Arc<Exports>) -> io::Result<(Self, Released)> {
         let (released, receiver) = unbounded_channel();
         let namer = Self {
-            group: group.ok().map(Arc::new),
+            any: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
+            groups: Mutex::default(),
             exports,
             marks: Mutex::default(),
             released,
             buffer: Mutex::new(vec![0; BUFFER]),
         };
-        (namer, receiver)
+        Ok((namer, receiver))
     }
 
     fn marks(&self) -> MutexGuard<'_, HashMap<Directory, Marked>> {
         self.marks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn groups(&self) -> MutexGuard<'_, HashMap<u64, Group>> {
+        self.groups.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Has the kernel report the names of a directory from here on. May wait for its filesystem.
@@ -89,73 +101,106 @@ impl Namer {
     }
 
     fn mark(&self, found: &Resolved) -> io::Result<Arc<Mark>> {
-        let group = self.group.as_ref().ok_or(Errno::ENOSYS)?;
         let handle = found.handle.clone().ok_or(Errno::EOPNOTSUPP)?;
-        let filesystem = rustix::fs::fstatvfs(&found.fd)?.f_fsid;
-        if filesystem == 0 {
-            // Its directories could be mistaken for those of another one.
+        if rustix::fs::fstatvfs(&found.fd)?.f_fsid == 0 {
+            // Those whose server may never answer: nobody else should have to wait for it.
             return Err(Errno::ENODEV.into());
         }
+        let filesystem = nix::sys::stat::fstat(&found.fd)?.st_dev;
         let directory = Directory { filesystem, handle };
         let mut marks = self.marks();
+        let group = match self.groups().get(&filesystem) {
+            Some(group) => Arc::clone(&group.fanotify),
+            None => Arc::new(self.open()?),
+        };
+        // Where the mark is still there, this changes nothing. It is gone where the filesystem was mounted anew.
+        change(&group, MarkFlags::FAN_MARK_ADD | MarkFlags::FAN_MARK_ONLYDIR, found.fd.as_fd())?;
         if let Some(mark) = marks.get(&directory).and_then(|marked| marked.mark.upgrade()) {
             return Ok(mark);
         }
-        // Where the mark is still there, as good as removed, this changes nothing.
-        change(group, MarkFlags::FAN_MARK_ADD | MarkFlags::FAN_MARK_ONLYDIR, found.fd.as_fd())?;
         let mark = Arc::new(Mark::new(directory.clone(), self.released.clone()));
-        marks.insert(directory, Marked { mark: Arc::downgrade(&mark), export: found.export });
+        let marked = Marked { mark: Arc::downgrade(&mark), export: found.export };
+        let is_new = marks.insert(directory, marked).is_none();
+        let mut groups = self.groups();
+        let group = groups.entry(filesystem).or_insert(Group { fanotify: group, marks: 0 });
+        group.marks += usize::from(is_new);
         Ok(mark)
+    }
+
+    fn open(&self) -> io::Result<Fanotify> {
+        let flags = InitFlags::FAN_CLASS_NOTIF
+            | InitFlags::FAN_CLOEXEC
+            | InitFlags::FAN_NONBLOCK
+            | InitFlags::FAN_UNLIMITED_MARKS
+            | REPORT;
+        let group = Fanotify::init(flags, EventFFlags::O_RDONLY)?;
+        self.any.add(&group, EpollEvent::new(EpollFlags::EPOLLIN, 0))?;
+        Ok(group)
     }
 
     /// Removes the mark of a directory unless somebody asks for names again. May wait for its filesystem.
     fn unmark(&self, directory: &Directory) -> io::Result<()> {
         let Some(export) = self.marks().get(directory).map(|marked| marked.export) else { return Ok(()) };
         // The directory may be gone, and its mark with it.
-        let found: Option<OwnedFd> = verify_handle(&self.exports, export, &directory.handle).ok();
+        let found = verify_handle(&self.exports, export, &directory.handle).ok();
         let mut marks = self.marks();
         if marks.get(directory).is_none_or(|marked| marked.mark.strong_count() > 0) {
             return Ok(());
         }
         marks.remove(directory);
-        match (&self.group, found) {
-            (Some(group), Some(found)) => change(group, MarkFlags::FAN_MARK_REMOVE, found.as_fd()),
-            _ => Ok(()),
+        let Some(group) = self.forget(directory.filesystem) else { return Ok(()) };
+        found.map_or(Ok(()), |found| change(&group, MarkFlags::FAN_MARK_REMOVE, found.as_fd()))
+    }
+
+    /// A mark of the filesystem goes, and its group with the last one.
+    fn forget(&self, filesystem: u64) -> Option<Arc<Fanotify>> {
+        let mut groups = self.groups();
+        let group = groups.get_mut(&filesystem)?;
+        group.marks -= 1;
+        let fanotify = Arc::clone(&group.fanotify);
+        if group.marks == 0 {
+            groups.remove(&filesystem);
         }
+        Some(fanotify)
     }
 
     /// Hands on all that the kernel has reported so far, without waiting.
     pub fn drain(&self, hub: &Hub) {
-        let Some(group) = &self.group else { return };
         let mut buffer = self.buffer.lock().unwrap_or_else(PoisonError::into_inner);
-        // Some kernels count the metadata alone: so this many events at most. What comes meanwhile may stay.
-        let mut events = match rustix::io::ioctl_fionread(group) {
-            Ok(bytes) => bytes / record::METADATA as u64,
-            Err(error) => return tracing::error!(%error, "cannot tell how many names are reported"),
+        let groups: Vec<(u64, Arc<Fanotify>)> =
+            self.groups().iter().map(|(number, group)| (*number, Arc::clone(&group.fanotify))).collect();
+        groups.iter().for_each(|(number, group)| drain(*number, group, &mut buffer, hub));
+    }
+}
+
+fn drain(filesystem: u64, group: &Fanotify, buffer: &mut [u8], hub: &Hub) {
+    // Some kernels count the metadata alone: so this many events at most. What comes meanwhile may stay.
+    let mut events = match rustix::io::ioctl_fionread(group) {
+        Ok(bytes) => bytes / record::METADATA as u64,
+        Err(error) => return tracing::error!(%error, "cannot tell how many names are reported"),
+    };
+    while events > 0 {
+        let length = match nix::unistd::read(group, buffer) {
+            Ok(length) => length,
+            Err(Errno::EAGAIN) => return,
+            Err(Errno::EINTR) => continue,
+            Err(error) => {
+                tracing::error!(%error, "cannot read the names of entries");
+                return lose_all(hub);
+            }
         };
-        while events > 0 {
-            let length = match nix::unistd::read(group, &mut buffer) {
-                Ok(length) => length,
-                Err(Errno::EAGAIN) => return,
-                Err(Errno::EINTR) => continue,
-                Err(error) => {
-                    tracing::error!(%error, "cannot read the names of entries");
-                    return lose_all(hub);
-                }
-            };
-            match record::parse(buffer.get(..length).unwrap_or_default()) {
-                Ok(reports) => {
-                    events = events.saturating_sub(reports.events.max(1));
-                    hub.name(reports.named);
-                    if reports.overflow {
-                        lose_all(hub);
-                    }
-                }
-                Err(error) => {
-                    tracing::error!(%error, "names of entries got lost");
-                    events = events.saturating_sub(1);
+        match record::parse(buffer.get(..length).unwrap_or_default(), filesystem) {
+            Ok(reports) => {
+                events = events.saturating_sub(reports.events.max(1));
+                hub.name(reports.named);
+                if reports.overflow {
                     lose_all(hub);
                 }
+            }
+            Err(error) => {
+                tracing::error!(%error, "names of entries got lost");
+                events = events.saturating_sub(1);
+                lose_all(hub);
             }
         }
     }
@@ -178,8 +223,7 @@ pub async fn run(namer: Arc<Namer>, released: Released, hub: Arc<Hub>) -> io::Re
 
 /// Hands on what the kernel reports, when it does.
 async fn follow(namer: Arc<Namer>, hub: Arc<Hub>) -> io::Result<()> {
-    let Some(group) = &namer.group else { return Ok(()) };
-    let reports = readiness::readable(Arc::clone(group))?;
+    let reports = readiness::readable(namer.any.0.try_clone()?)?;
     loop {
         // Before reading: a report that comes meanwhile wakes this task again.
         reports.readable().await?.clear_ready();

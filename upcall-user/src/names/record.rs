@@ -42,24 +42,24 @@ impl From<bytes::TryGetError> for NotUnderstood {
 /// A name in a directory.
 #[derive(Debug, PartialEq, Eq)]
 struct Place {
-    directory: Directory,
+    directory: FileHandle,
     name: Vec<u8>,
 }
 
-/// The events that one `read` has brought.
-pub(super) fn parse(mut bytes: &[u8]) -> Result<Reports, NotUnderstood> {
+/// The events that one `read` from the group of a filesystem has brought.
+pub(super) fn parse(mut bytes: &[u8], filesystem: u64) -> Result<Reports, NotUnderstood> {
     let mut reports = Reports::default();
     while !bytes.is_empty() {
         let length = usize::try_from({ bytes }.try_get_u32_ne()?).map_err(|_| NotUnderstood)?;
         let (event, rest) = bytes.split_at_checked(length.max(METADATA)).ok_or(NotUnderstood)?;
         bytes = rest;
-        parse_event(event, &mut reports)?;
+        parse_event(event, filesystem, &mut reports)?;
         reports.events += 1;
     }
     Ok(reports)
 }
 
-fn parse_event(mut event: &[u8], reports: &mut Reports) -> Result<(), NotUnderstood> {
+fn parse_event(mut event: &[u8], filesystem: u64, reports: &mut Reports) -> Result<(), NotUnderstood> {
     event.try_get_u32_ne()?;
     let version = event.try_get_u8()?;
     event.try_get_u8()?;
@@ -82,7 +82,7 @@ fn parse_event(mut event: &[u8], reports: &mut Reports) -> Result<(), NotUnderst
         let (mut info, rest) = event.split_at_checked(length).ok_or(NotUnderstood)?;
         event = rest;
         match kind {
-            FID => child = Some(directory(&mut info)?.handle),
+            FID => child = Some(handle(&mut info)?),
             DFID_NAME => place = Some(named(&mut info)?),
             OLD_DFID_NAME => from = Some(named(&mut info)?),
             NEW_DFID_NAME => to = Some(named(&mut info)?),
@@ -93,6 +93,7 @@ fn parse_event(mut event: &[u8], reports: &mut Reports) -> Result<(), NotUnderst
     let is_directory = mask.contains(MaskFlags::FAN_ONDIR);
     let mut report = |kind, Place { directory, name }: Place, new_name| {
         let FileHandle { handle_type, bytes: handle } = child.clone();
+        let directory = Directory { filesystem, handle: directory };
         let entry = EntryName { kind, directory: is_directory, handle_type, handle, name, new_name };
         reports.named.push(Named { directory, entry, tgid });
     };
@@ -118,8 +119,8 @@ fn parse_event(mut event: &[u8], reports: &mut Reports) -> Result<(), NotUnderst
 }
 
 /// `__kernel_fsid_t` and `struct file_handle`.
-fn directory(info: &mut &[u8]) -> Result<Directory, NotUnderstood> {
-    let (low, high) = (info.try_get_u32_ne()?, info.try_get_u32_ne()?);
+fn handle(info: &mut &[u8]) -> Result<FileHandle, NotUnderstood> {
+    info.try_get_u64_ne()?;
     let length = usize::try_from(info.try_get_u32_ne()?).map_err(|_| NotUnderstood)?;
     let handle_type = info.try_get_i32_ne()?;
     let (bytes, rest) =
@@ -127,13 +128,12 @@ fn directory(info: &mut &[u8]) -> Result<Directory, NotUnderstood> {
     *info = rest;
     // Without bytes it says only that there is no handle.
     let handle_type = if bytes.is_empty() { 0 } else { handle_type };
-    let handle = FileHandle { handle_type, bytes: bytes.to_vec() };
-    Ok(Directory { filesystem: u64::from(low) | u64::from(high) << 32, handle })
+    Ok(FileHandle { handle_type, bytes: bytes.to_vec() })
 }
 
 /// A directory and a NUL-terminated name.
 fn named(info: &mut &[u8]) -> Result<Place, NotUnderstood> {
-    let directory = directory(info)?;
+    let directory = handle(info)?;
     let length = info.iter().position(|byte| *byte == 0).ok_or(NotUnderstood)?;
     Ok(Place { directory, name: info.get(..length).unwrap_or_default().to_vec() })
 }
@@ -185,11 +185,11 @@ mod tests {
             name: name.into(),
             new_name: new_name.map(Into::into),
         };
-        Named { directory: Directory { filesystem: 0xbbbb_0000_aaaa, handle }, entry, tgid: 77 }
+        Named { directory: Directory { filesystem: 7, handle }, entry, tgid: 77 }
     }
 
     fn named_by(bytes: &[u8]) -> Vec<Named> {
-        parse(bytes).expect("understood").named
+        parse(bytes, 7).expect("understood").named
     }
 
     #[test]
@@ -214,7 +214,7 @@ mod tests {
     #[test]
     fn events_follow_each_other_and_an_overflow_is_seen() {
         let created = event(CREATE, &[info(DFID_NAME, 5, Some("a")), info(FID, 9, None)]);
-        let reports = parse(&[created.clone(), event(0x4000, &[]), created].concat()).expect("understood");
+        let reports = parse(&[created.clone(), event(0x4000, &[]), created].concat(), 7).expect("understood");
         assert_eq!((reports.named.len(), reports.overflow, reports.events), (2, true, 3));
     }
 
@@ -232,17 +232,17 @@ mod tests {
     fn cut_or_damaged_events_are_not_understood() {
         let whole = event(CREATE, &[info(DFID_NAME, 5, Some("a")), info(FID, 9, None)]);
         for length in 1..whole.len() {
-            assert_eq!(parse(&whole[..length]), Err(NotUnderstood), "{length} bytes");
+            assert_eq!(parse(&whole[..length], 7), Err(NotUnderstood), "{length} bytes");
         }
         for at in 0..whole.len() {
             for byte in [0, 1, 0x7f, 0xff] {
                 let mut damaged = whole.clone();
                 damaged[at] = byte;
                 // Whatever it says, it harms nobody.
-                let _ = parse(&damaged);
+                let _ = parse(&damaged, 7);
             }
         }
         let unterminated = [info(DFID_NAME, 5, None), vec![]].concat();
-        assert_eq!(parse(&event(CREATE, &[unterminated])), Err(NotUnderstood));
+        assert_eq!(parse(&event(CREATE, &[unterminated]), 7), Err(NotUnderstood));
     }
 }

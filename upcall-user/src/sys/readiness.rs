@@ -1,10 +1,13 @@
 //! Waiting for the kernel's rings and reports, and for files that say that they have changed.
 
-use std::{fs::File, io, os::fd::AsRawFd, sync::Arc};
+use std::{
+    fs::File,
+    io,
+    os::fd::{AsRawFd, OwnedFd},
+};
 
 use aya::maps::{MapData, RingBuf};
 use aya_log::EbpfLogger;
-use nix::sys::fanotify::Fanotify;
 use tokio::io::{Interest, unix::AsyncFd};
 
 /// A type that keeps one descriptor open for as long as it lives, and always names that one.
@@ -21,8 +24,8 @@ unsafe impl KeepsDescriptor for EbpfLogger<&'static dyn log::Log> {}
 // SAFETY: it owns its descriptor, and nobody can put another one in its place.
 unsafe impl KeepsDescriptor for File {}
 
-// SAFETY: the group owns its descriptor, and nobody gets at a shared one to replace it.
-unsafe impl KeepsDescriptor for Arc<Fanotify> {}
+// SAFETY: it is the descriptor.
+unsafe impl KeepsDescriptor for OwnedFd {}
 
 /// Tells when there is something to read.
 pub fn readable<T: KeepsDescriptor>(ring: T) -> io::Result<AsyncFd<T>> {

@@ -3,7 +3,7 @@
 use upcall_common::{abi::Originator, change::ENTRIES, wire::EntryName};
 
 use super::{ClientIndex, InterestIndex, Registry, id};
-use crate::hub::names::Waiting;
+use crate::hub::names::{Directory, Waiting};
 
 impl Registry {
     /// From now on names wait for the interest as well. Its slot, unless it has gone already.
@@ -16,12 +16,12 @@ impl Registry {
         })
     }
 
-    /// Hands a name to everybody who asked for those of the slot and is told of such changes. Whether any of
+    /// Hands a name to everybody who asked for those of the directory and is told of such changes. Whether any of
     /// them has no upcall waiting with which it goes.
     pub(in crate::hub) fn name(
         &mut self,
         slot: u32,
-        entry: &EntryName,
+        (directory, entry): (&Directory, &EntryName),
         originator: Originator,
         mut alive: impl FnMut(ClientIndex) -> bool,
     ) -> bool {
@@ -31,6 +31,9 @@ impl Registry {
             let Some(interest) = self.interests.get_mut(index as usize) else { continue };
             let Some(client) = self.clients.get_mut(interest.client) else { continue };
             let Some(names) = &mut interest.names else { continue };
+            if names.directory() != Some(directory) {
+                continue;
+            }
             let own = interest.wish.is_own(originator, client.process) && alive(interest.client);
             if interest.ended || client.left || own {
                 continue;

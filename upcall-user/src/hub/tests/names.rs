@@ -87,6 +87,27 @@ fn names_go_with_the_news_that_waits_or_make_some() {
 }
 
 #[test]
+fn directories_that_share_a_slot_share_no_names() {
+    let mut naming = Naming::new(1);
+    let inode = Inode { fd: naming.bench.files[0].as_fd(), origin: None };
+    let wish = Wish { cookie: 7, mask: ENTRIES, include_own: false };
+    let made = naming.bench.hub.register(naming.client, inode, wish, None, 0).expect("register");
+    let (sender, _released) = unbounded_channel();
+    let mark = Arc::new(Mark::new(directory(70), sender));
+    naming.bench.hub.ask_names(made.interest, Waiting::new(Some(mark)));
+    naming.name(named(70, "b", OTHER_PROCESS));
+    naming.name(named(0, "a", OTHER_PROCESS));
+    let mut told = naming.told();
+    told.sort();
+    assert_eq!(told, [(0, ENTRIES, bytes(&["a"]), false), (7, ENTRIES, bytes(&["b"]), false)]);
+    for interest in [naming.interests[0], made.interest] {
+        naming.bench.hub.unregister(naming.client, interest).expect("unregister");
+    }
+    assert_eq!(naming.released.try_recv(), Ok(directory(0)));
+    assert!(naming.bench.hub.lock().directories.is_empty(), "nothing is left of either");
+}
+
+#[test]
 fn names_wait_for_news_of_entries() {
     let naming = Naming::new(1);
     naming.bench.model.mark(0, by_other(MODE));
