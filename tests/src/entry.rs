@@ -111,7 +111,7 @@ pub const CASES: &[Case] = &[
 ];
 
 /// Names that are made by [`MANY`]: more than can wait for a client that does not read.
-pub const MANY_NAMES: usize = 4000;
+pub const MANY_NAMES: usize = 2000;
 
 /// What is not told entry by entry.
 const OTHERS: &[Case] = &[
