@@ -21,6 +21,8 @@ pub(super) fn shown(test: &str, source: Source, filesystem: &str) -> Option<Show
     let op = match test {
         // No tracepoint fires, and no hook is called: only the daemon looks.
         "swap" | "mapped_store_to_dirty" => return None,
+        // There stores are not tracked, and msync changes nothing.
+        "mapped_store_after_msync" | "mapped_store_after_writeback" if filesystem == "tmpfs" => return None,
         // The times change when somebody asks the FUSE server for them.
         "fuse_watched" if timestamp => return None,
         "loop_write" => {

@@ -6,9 +6,9 @@ use upcall_common::abi::{Hook, Key};
 
 use super::LiveEvent;
 
-/// Seconds in which the hooks of one operation follow each other: about a tick of the kernel's clock, within which the
-/// tracepoints do not tell operations apart anyway.
-const WINDOW: f64 = 0.01;
+/// Seconds in which the hooks of one operation follow each other: less than most ticks of the kernel's clock, within
+/// which the tracepoints do not tell operations apart anyway.
+const WINDOW: f64 = 0.002;
 
 /// Operations to look back to: more than threads take turns in the window.
 const LOOK_BACK: usize = 64;
