@@ -86,5 +86,6 @@ fn trials<'a>(filesystems: &'a Filesystems, tally: &Arc<Tally>) -> Trials<'a> {
     race::add(&mut trials);
     tick::add(&mut trials);
     slow::add(&mut trials);
+    coverage::check(&mut trials);
     trials
 }
