@@ -239,7 +239,12 @@ fn obey(command: &str, prepared: &mut Option<Change>, held: &mut Option<File>) -
             (1..=number(count)?).try_for_each(|number| file.write_all_at(&number.to_le_bytes(), 0))
         }
         ["overwrite", means, file] => long_write::write(means.parse()?, Path::new(file)),
-        ["mark", file] => File::options().write(true).open(file)?.set_modified(UNIX_EPOCH),
+        ["mark", file] => {
+            let file = File::options().write(true).open(file)?;
+            // Once somebody has looked, the kernel stamps the next change apart from the last one.
+            file.metadata()?;
+            file.set_modified(UNIX_EPOCH)
+        }
         ["touch", from, to, dir] => (number(from)?..number(to)?).try_for_each(|number| {
             let path = Path::new(dir).join(number.to_string());
             File::options().write(true).open(path)?.write_all_at(b"new", 0)

@@ -19,4 +19,4 @@ mod sys;
 pub mod writer_client;
 
 pub use anyhow::Result;
-pub use sys::file_handle;
+pub use sys::{file_handle, ioctl::subvolume};

@@ -72,7 +72,7 @@ pub fn quietly(key: Key, changes: u32, by: u32) {
 /// As [`change`], for the inode of an overlay whose inode below, of the same contents, is the one that has
 /// changed: nothing else is known of it, and it is not looked at.
 #[inline(always)]
-pub fn alias(below: Key, changes: u32) {
+pub fn alias(below: Key, what: Change) {
     if control().is_none_or(|control| {
         // SAFETY: the map returned it.
         unsafe { (&raw const (*control).aliases).read_volatile() == 0 }
@@ -84,7 +84,13 @@ pub fn alias(below: Key, changes: u32) {
         && let Some(slot) = SLOTS.get_ptr_mut(index)
     {
         // SAFETY: the map returned `slot`.
-        unsafe { add(slot, index, word(changes, CURRENT)) };
+        let (key, inode) = unsafe {
+            add(slot, index, word(what.changes, CURRENT));
+            ((*slot).key, (&raw const (*slot).inode).read_volatile())
+        };
+        if event::wanted() {
+            event::tell(key, inode, 0, CURRENT, what);
+        }
     }
 }
 

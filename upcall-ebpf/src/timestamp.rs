@@ -41,8 +41,9 @@ fn seen(inode: Ptr, hook: Hook) -> i32 {
         return 0;
     }
     let (changes, op) = classify(kernel::is_dir(inode));
-    mark::alias(kernel::key(inode), changes);
-    mark::change::<false>(inode, 0, Change { changes, op: op as u16, hook, amount: 0 });
+    let what = Change { changes, op: op as u16, hook, amount: 0 };
+    mark::alias(kernel::key(inode), what);
+    mark::change::<false>(inode, 0, what);
     0
 }
 

@@ -90,8 +90,8 @@ impl Op {
     }
 
     /// What `upcall debug` shows of it; `None`: nothing.
-    pub fn shown(&self, source: Source) -> Option<Shown> {
-        shown::shown(self.name, source)
+    pub fn shown(&self, source: Source, filesystem: &str) -> Option<Shown> {
+        shown::shown(self.name, source, filesystem)
     }
 
     /// Whether a failure says that this filesystem or kernel has no such operation.

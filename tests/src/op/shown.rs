@@ -8,18 +8,24 @@ pub struct Shown {
     pub op: &'static str,
     /// The process that asked for it, or the kernel's own threads on behalf of a device.
     pub by_asker: bool,
+    /// Whether there is one event for each inode, or at least one.
+    pub once: bool,
 }
 
 /// `None`: no event. A source that knows of the system call alone cannot name what an ioctl or a request of
 /// io_uring does.
-pub(super) fn shown(test: &str, source: Source) -> Option<Shown> {
+pub(super) fn shown(test: &str, source: Source, filesystem: &str) -> Option<Shown> {
     let timestamp = source == Source::Timestamp;
+    // An overlay copies the times from below more than once, and a slow operation is not known to be one.
+    let once = !(timestamp && filesystem == "overlayfs");
     let op = match test {
         // No tracepoint fires, and no hook is called: only the daemon looks.
         "swap" | "mapped_store_to_dirty" => return None,
+        // The times change when somebody asks the FUSE server for them.
+        "fuse_watched" if timestamp => return None,
         "loop_write" => {
             let op = if timestamp { "unknown" } else { "write" };
-            return Some(Shown { op, by_asker: false });
+            return Some(Shown { op, by_asker: false, once });
         }
         "write"
         | "pwrite"
@@ -82,7 +88,7 @@ pub(super) fn shown(test: &str, source: Source) -> Option<Shown> {
         renamed if renamed.starts_with("rename") => "rename",
         _ => return None,
     };
-    Some(Shown { op, by_asker: true })
+    Some(Shown { op, by_asker: true, once })
 }
 
 #[cfg(test)]
@@ -95,7 +101,7 @@ mod tests {
         for source in Source::ALL {
             let mut silent = Vec::new();
             for op in super::super::all() {
-                match shown(op.name, source) {
+                match shown(op.name, source, "ext4") {
                     Some(Shown { op: name, .. }) => {
                         assert!(Op::ALL.iter().any(|known| known.name() == name), "{name}");
                     }

@@ -173,3 +173,19 @@ const fn read_write(kind: u8, number: u8, size: usize) -> u64 {
 const fn request(direction: u64, kind: u8, number: u8, size: usize) -> u64 {
     direction << 30 | (size as u64) << 16 | (kind as u64) << 8 | number as u64
 }
+
+/// Makes a btrfs subvolume in a directory.
+pub fn subvolume(dir: &File, name: &str) -> io::Result<()> {
+    /// `struct btrfs_ioctl_vol_args`
+    #[repr(C)]
+    struct Volume {
+        fd: i64,
+        name: [u8; 4088],
+    }
+    const BTRFS_IOC_SUBVOL_CREATE: u64 = write(0x94, 14, size_of::<Volume>());
+    let mut volume = Volume { fd: 0, name: [0; 4088] };
+    let place = volume.name.get_mut(..name.len()).ok_or(io::ErrorKind::InvalidInput)?;
+    place.copy_from_slice(name.as_bytes());
+    // SAFETY: the structure is BTRFS_IOC_SUBVOL_CREATE's.
+    unsafe { ioctl(dir, BTRFS_IOC_SUBVOL_CREATE, &mut volume) }
+}

@@ -15,6 +15,7 @@ mod originator;
 mod overflow;
 mod race;
 mod slow;
+mod subvolumes;
 mod tick;
 mod trials;
 
@@ -84,6 +85,7 @@ fn trials<'a>(filesystems: &'a Filesystems, tally: &Arc<Tally>) -> Trials<'a> {
     inodes::add(&mut trials);
     barrier::add(&mut trials);
     race::add(&mut trials);
+    subvolumes::add(&mut trials);
     tick::add(&mut trials);
     slow::add(&mut trials);
     coverage::check(&mut trials);

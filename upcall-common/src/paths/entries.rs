@@ -19,12 +19,7 @@ pub(super) const PATHS: &[MutationPath] = &[
     path("rename, RENAME_EXCHANGE: their directories", "rename_exchange_parents", &[Hook::VfsRename]),
     path("rename, RENAME_WHITEOUT", "rename_whiteout", &[Hook::VfsRename]),
     path("rename over a file", "rename_over", &[Hook::VfsRename]),
-    path("rename over a file's last link (FORGET)", "rename_over_last", &[Hook::Evict]).but(&[
-        Gap::timestamp(
-            &["overlayfs"],
-            "without handles (nfs_export=off) a removed inode cannot be told from one that is out of memory",
-        ),
-    ]),
+    path("rename over a file's last link (FORGET)", "rename_over_last", &[Hook::Evict]),
     path("rename to another directory", "rename_across", &[Hook::VfsRename]),
     path("rename of a directory to another one", "rename_directory", &[Hook::VfsRename]),
 ];

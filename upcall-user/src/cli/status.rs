@@ -47,9 +47,16 @@ pub(super) async fn run(args: StatusArgs) -> Result<()> {
     }
     writeln!(
         out,
-        "slots      {} of {} used, {} unsettled",
-        hub["slots_used"], hub["slots"], hub["unsettled"]
+        "slots      {} of {} used, {} unsettled, {} looked at now and then",
+        hub["slots_used"], hub["slots"], hub["unsettled"], hub["resting"]
     )?;
+    if hub["net_only"] != 0 {
+        writeln!(
+            out,
+            "no hook    {} changes were seen by the safety net alone: please report",
+            hub["net_only"]
+        )?;
+    }
     writeln!(
         out,
         "marked     {} in the kernel ({} found the slot dirty), {} by the trailing edge",

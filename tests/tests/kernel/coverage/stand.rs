@@ -47,7 +47,7 @@ impl Stand {
         let runtime = runtime()?;
         let scene = Scene::within(&filesystem.root)?;
         let mut helper = Helper::start()?;
-        let debug = Debug::start(filesystem, &mut helper, scene.file("marker")?)?;
+        let debug = Debug::start(filesystem, &mut helper, scene.path())?;
         let ears = runtime.block_on(async {
             anyhow::Ok(Ears {
                 helper,
@@ -71,7 +71,7 @@ impl Stand {
         let scene = Scene::within(&filesystem.root)?;
         op::set(&scene)?;
         let gap = path.missed_on(self.source, filesystem.name);
-        let shown = op.shown(self.source);
+        let shown = op.shown(self.source, filesystem.name);
         let verdict = self.runtime.block_on(cell::judge(&mut self.ears, &scene, op, gap, shown))?;
         self.spent += begin.elapsed();
         self.cells += 1;
