@@ -88,5 +88,6 @@ fn trials<'a>(filesystems: &'a Filesystems, tally: &Arc<Tally>) -> Trials<'a> {
     subvolumes::add(&mut trials);
     tick::add(&mut trials);
     slow::add(&mut trials);
+    coverage::check(&mut trials);
     trials
 }

@@ -22,6 +22,10 @@ impl<'a> Trials<'a> {
         self.list
     }
 
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.list.iter().map(|trial| trial.name().to_owned()).collect()
+    }
+
     /// A test on each filesystem. It may find that the filesystem cannot do what it is about.
     pub(crate) fn on_each<F>(&mut self, what: &str, test: F)
     where
@@ -48,7 +52,10 @@ impl<'a> Trials<'a> {
     }
 
     /// A test of the daemon, on whatever filesystem there is.
-    pub(crate) fn daemon(&mut self, what: &str, test: fn(&Filesystem) -> Result<()>) {
+    pub(crate) fn daemon<F>(&mut self, what: &str, test: F)
+    where
+        F: FnOnce(&Filesystem) -> Result<()> + Send + 'static,
+    {
         let mut all = self.filesystems.all.iter().map(|(_, filesystem)| filesystem);
         let any = all.clone().find(|filesystem| filesystem.is_ok()).or_else(|| all.next());
         let any = any.cloned().unwrap_or_else(|| Err(String::from("no filesystem")));

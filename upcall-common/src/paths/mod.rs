@@ -30,6 +30,8 @@ pub struct Gap {
     /// Filesystems; empty: on all.
     pub on: &'static [&'static str],
     pub why: &'static str,
+    /// Whether it is never seen there; otherwise it is at times, and `why` says when.
+    pub always: bool,
 }
 
 /// How changes are seen.
@@ -116,7 +118,7 @@ impl MutationPath {
 
 impl Gap {
     const fn new(source: Source, on: &'static [&'static str], why: &'static str) -> Self {
-        Self { source, on, why }
+        Self { source, on, why, always: true }
     }
 
     const fn fexit(on: &'static [&'static str], why: &'static str) -> Self {
@@ -125,6 +127,10 @@ impl Gap {
 
     const fn timestamp(on: &'static [&'static str], why: &'static str) -> Self {
         Self::new(Source::Timestamp, on, why)
+    }
+
+    const fn at_times(self) -> Self {
+        Self { always: false, ..self }
     }
 }
 

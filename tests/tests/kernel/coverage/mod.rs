@@ -9,7 +9,7 @@ mod tally;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use libtest_mimic::Completion;
 use tests::{Result, filesystem::Filesystem, op};
 use upcall_common::paths::{self, Group, MutationPath};
@@ -37,6 +37,18 @@ pub(crate) fn add(trials: &mut Trials<'_>, tally: &Arc<Tally>) {
         });
     });
     doctor::add(trials);
+}
+
+/// Call it when all tests are there.
+pub(crate) fn check(trials: &mut Trials<'_>) {
+    let names = trials.names();
+    trials.daemon("every_path_has_a_test", move |_| {
+        for (_, path) in paths::all() {
+            let test = format!("::{}", path.test);
+            ensure!(names.iter().any(|name| name.ends_with(&test)), "no test is called {}", path.test);
+        }
+        Ok(())
+    });
 }
 
 fn judge(
