@@ -16,8 +16,6 @@ pub struct Shown {
 /// io_uring does.
 pub(super) fn shown(test: &str, source: Source, filesystem: &str) -> Option<Shown> {
     let timestamp = source == Source::Timestamp;
-    // An overlay copies the times from below more than once, and a slow operation is not known to be one.
-    let once = !(timestamp && filesystem == "overlayfs");
     let op = match test {
         // No tracepoint fires, and no hook is called: only the daemon looks.
         "swap" | "mapped_store_to_dirty" => return None,
@@ -27,7 +25,7 @@ pub(super) fn shown(test: &str, source: Source, filesystem: &str) -> Option<Show
         "fuse_watched" if timestamp => return None,
         "loop_write" => {
             let op = if timestamp { "unknown" } else { "write" };
-            return Some(Shown { op, by_asker: false, once });
+            return Some(Shown { op, by_asker: false, once: is_once(op, timestamp, filesystem) });
         }
         "write"
         | "pwrite"
@@ -90,7 +88,13 @@ pub(super) fn shown(test: &str, source: Source, filesystem: &str) -> Option<Show
         renamed if renamed.starts_with("rename") => "rename",
         _ => return None,
     };
-    Some(Shown { op, by_asker: true, once })
+    Some(Shown { op, by_asker: true, once: is_once(op, timestamp, filesystem) })
+}
+
+/// Some stamp an inode twice, an overlay copies the times from below more than once: when that takes long, nobody knows
+/// that it is one operation. README, Limits.
+fn is_once(op: &str, timestamp: bool, filesystem: &str) -> bool {
+    !timestamp || op != "fallocate" && filesystem != "overlayfs"
 }
 
 #[cfg(test)]
