@@ -4,7 +4,10 @@ use aya_ebpf::helpers::{
     bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_uid_gid, bpf_ktime_get_ns,
     generated::bpf_probe_read_kernel_str,
 };
-use upcall_common::abi::{Counter, EVENT_PATH, Event, Key, PATH_PIECE};
+use upcall_common::{
+    abi::{Counter, EVENT_PATH, Event, Key, PATH_PIECE},
+    change::DATA,
+};
 
 use crate::{
     kernel::{self, offset},
@@ -25,6 +28,10 @@ pub fn wanted() -> bool {
 /// Writes an event. `dentry` may be 0: then one is taken from the inode.
 #[inline(never)]
 pub fn tell(key: Key, inode: u64, dentry: u64, by: u32, what: Change) {
+    // Whoever looks writes what is shown to one of these: that must not be shown again.
+    if what.changes & DATA != 0 && kernel::is_stream(inode) {
+        return;
+    }
     let Some(mut entry) = EVENTS.reserve::<Event>(0) else {
         count(Counter::EventsLost);
         return;

@@ -148,6 +148,15 @@ pub fn attrs(inode: u64) -> Attrs {
 const S_IFMT: u16 = 0o170_000;
 const S_IFDIR: u16 = 0o040_000;
 
+/// A pipe, a socket or a character device, which has no contents to be watched.
+#[inline(always)]
+pub fn is_stream(inode: u64) -> bool {
+    const S_IFIFO: u16 = 0o010_000;
+    const S_IFCHR: u16 = 0o020_000;
+    const S_IFSOCK: u16 = 0o140_000;
+    matches!(probe::<u16>(inode, offset!(inode_mode)) & S_IFMT, S_IFIFO | S_IFCHR | S_IFSOCK)
+}
+
 #[inline(always)]
 pub fn is_dir(inode: Ptr) -> bool {
     load::<u16>(inode, offset!(inode_mode)) & S_IFMT == S_IFDIR

@@ -203,6 +203,8 @@ impl Drop for Seat {
 struct EventStream {
     tag: u32,
     filter: EventFilter,
+    /// The looker's own process: what it writes of the events must not make more of them.
+    own: u32,
     events: broadcast::Receiver<SharedEvent>,
     /// Events that this client was too slow for.
     lost: u64,
@@ -241,7 +243,8 @@ async fn turn(
             }
             Answer::Events(filter) => {
                 let (events, watching) = (service.events.subscribe(), service.event_switch.watch());
-                *stream = Some(EventStream { tag, filter, events, lost: 0, _watching: watching });
+                let own = peer.info.pid;
+                *stream = Some(EventStream { tag, filter, own, events, lost: 0, _watching: watching });
             }
             Answer::Nothing => {}
             Answer::End(code, message) => return Err(End::Refused(code, message, tag)),
@@ -342,7 +345,7 @@ async fn next_events(stream: Option<&mut EventStream>) -> BytesMut {
     });
     for _ in 0..EVENTS {
         match received {
-            Ok(event) if stream.filter.passes(&event) => {
+            Ok(event) if event.pid != stream.own && stream.filter.passes(&event) => {
                 out.unsplit(frame(&Message::Event(event.to_json(stream.lost)), stream.tag));
             }
             Ok(_) => {}
