@@ -6,7 +6,10 @@
 
 use core::ffi::c_void;
 
-use aya_ebpf::helpers::{bpf_get_current_task_btf, generated::bpf_probe_read_kernel};
+use aya_ebpf::helpers::{
+    bpf_get_current_task_btf,
+    generated::{bpf_probe_read_kernel, bpf_task_pt_regs},
+};
 use upcall_common::abi::{ABSENT, Attrs, BUSY_DIO, BUSY_SHARED, BUSY_WRITER, Key, Offsets};
 
 #[unsafe(no_mangle)]
@@ -218,6 +221,17 @@ pub fn parent_of_dentry(dentry: Ptr) -> Ptr {
 pub fn current() -> Ptr {
     // SAFETY: the helper takes nothing and returns the current task.
     unsafe { bpf_get_current_task_btf() as Ptr }
+}
+
+/// The number of the system call that the current task is in; `None` where it cannot be read.
+#[inline(always)]
+pub fn syscall() -> Option<i64> {
+    if offset!(regs_syscall) == ABSENT {
+        return None;
+    }
+    // SAFETY: the helper takes a task and returns its saved registers.
+    let regs = unsafe { bpf_task_pt_regs(current() as *mut _) } as Ptr;
+    (!regs.is_null()).then(|| load::<u64>(regs, offset!(regs_syscall)) as i64)
 }
 
 const PF_KTHREAD: u32 = 0x0020_0000;

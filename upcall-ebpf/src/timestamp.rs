@@ -2,9 +2,7 @@
 //! They fire before the change is visible and say only that there is one; the daemon's trailing edge makes up
 //! for the first, the system call's number and a comparison of attributes for the second.
 
-use aya_ebpf::{
-    helpers::generated::bpf_task_pt_regs, macros::btf_tracepoint, programs::BtfTracePointContext,
-};
+use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use upcall_common::{
     abi::{ABSENT, Hook, Op},
     change::{ANY, DATA, ENTRIES, OTHER, SIZE, TIMES, VOLATILE},
@@ -61,9 +59,6 @@ const PF_KTHREAD_OR_IO_WORKER: u32 = 0x0020_0010;
 #[inline(always)]
 fn classify(dir: bool) -> (u32, Op) {
     let unknown = (if dir { ANY | OTHER } else { (ANY & !ENTRIES) | OTHER }, Op::Unknown);
-    if offset!(regs_syscall) == ABSENT {
-        return unknown;
-    }
     let task = kernel::current();
     if load::<u32>(task, offset!(task_flags)) & PF_KTHREAD_OR_IO_WORKER != 0
         // A task with an io_uring runs its requests at the end of any system call.
@@ -73,12 +68,7 @@ fn classify(dir: bool) -> (u32, Op) {
     {
         return unknown;
     }
-    // SAFETY: the helper takes a task and returns its saved registers.
-    let regs = unsafe { bpf_task_pt_regs(task as *mut _) } as Ptr;
-    if regs.is_null() {
-        return unknown;
-    }
-    let number = load::<u64>(regs, offset!(regs_syscall)) as i64;
+    let Some(number) = kernel::syscall() else { return unknown };
     if number == -1 {
         // Not in a system call but in a page fault: a store to a mapping.
         return (DATA | SIZE | TIMES | VOLATILE, Op::Mmap);

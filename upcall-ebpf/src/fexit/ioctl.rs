@@ -37,9 +37,13 @@ pub fn security_file_ioctl_entry(ctx: FEntryContext) -> i32 {
     let (file, command): (Ptr, u32) = (ctx.arg(0), ctx.arg(1));
     let inode = kernel::inode_of_file(file);
     let regular = load::<u16>(inode, offset!(inode_mode)) & S_IFMT == S_IFREG;
-    // Devices are asked millions of times a second, and these three have hooks of their own.
-    let known = matches!(command, FS_IOC_SETFLAGS | FS_IOC_FSSETXATTR | FS_IOC_ENABLE_VERITY);
-    if known || !regular && !kernel::is_dir(inode) {
+    // Devices are asked millions of times a second.
+    if !regular && !kernel::is_dir(inode) {
+        return 0;
+    }
+    // These have hooks of their own.
+    if matches!(command, FS_IOC_SETFLAGS | FS_IOC_FSSETXATTR | FS_IOC_ENABLE_VERITY) {
+        let _ = IOCTLS.remove(&kernel::thread());
         return 0;
     }
     // A full table forgets who has been in it longest, and that one has long left its ioctl.
@@ -51,10 +55,15 @@ pub fn security_file_ioctl_entry(ctx: FEntryContext) -> i32 {
     0
 }
 
+/// Of x86, where alone the number can be read.
+const SYS_IOCTL: i64 = 16;
+
+/// The ioctl that this thread is in. Most have no end that could be hooked, so what is noted may be of an earlier one.
 #[inline(always)]
 fn current() -> Option<u32> {
     // SAFETY: the value is copied at once.
-    unsafe { IOCTLS.get(&kernel::thread()) }.copied()
+    let command = unsafe { IOCTLS.get(&kernel::thread()) }.copied()?;
+    kernel::syscall().is_none_or(|number| number == SYS_IOCTL).then_some(command)
 }
 
 #[inline(always)]

@@ -34,6 +34,8 @@ pub trait Kernel: Send {
     fn remove_alias(&mut self, below: Key) -> io::Result<()>;
     /// Whether changes made through an overlay may mark the inode below alone.
     fn needs_aliases(&self) -> bool;
+    /// How often hooks have been skipped so far whose changes the safety net sees; `None` without a net.
+    fn skipped(&mut self) -> Option<u64>;
     /// Whether a mark comes before the change is visible, so that each needs a trailing edge.
     fn marks_early(&self) -> bool;
     /// The kernel's coarse clock, which stamps inodes: monotonic nanoseconds.

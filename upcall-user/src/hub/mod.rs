@@ -84,6 +84,8 @@ struct State {
     /// Nanoseconds by which the kernel's coarse clock steps.
     tick: u64,
     volatile: Option<Duration>,
+    /// Hooks that the kernel has skipped, as of the last look; `None` without a safety net.
+    skipped: Option<u64>,
     lifetimes: Lifetimes,
     directories: Directories,
     clients: Clients,
@@ -158,6 +160,7 @@ impl Hub {
             devices: Devices::default(),
             tick: pace.tick.max(1),
             volatile: pace.volatile,
+            skipped: None,
             lifetimes: Lifetimes::default(),
             directories: Directories::default(),
             clients: Clients::default(),
@@ -271,6 +274,7 @@ impl Hub {
     pub fn catch_up(&self, slots: &[u32]) {
         let mut wake = Vec::new();
         let mut state = self.lock();
+        state.look_for_skips();
         for &slot in slots {
             state.take(slot, &mut wake);
             state.retell(slot, &mut wake);
@@ -290,6 +294,9 @@ impl Hub {
         let (mut wake, mut gone) = (Vec::new(), Vec::new());
         let mut state = self.lock();
         let now = state.kernel.coarse_now();
+        if state.trail.next_due().is_some_and(|due| due <= now) {
+            state.look_for_skips();
+        }
         for _ in 0..STEP {
             let Some((slot, unsettled)) = state.trail.pop_due(now) else { break };
             gone.extend(state.settle(slot, unsettled, now, &mut wake));
@@ -466,6 +473,12 @@ impl State {
         self.registry.watch(slot, probe, origin, version);
         self.devices.insert(probe.key.dev, slot);
         Ok(slot)
+    }
+
+    /// Slots are settled by what is known of skipped hooks now; marks from here on count from it.
+    fn look_for_skips(&mut self) {
+        self.skipped = self.kernel.skipped();
+        self.trail.skipped = self.skipped.unwrap_or_default();
     }
 
     /// Takes a step's worth of interests away from clients that have left.

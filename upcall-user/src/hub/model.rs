@@ -28,6 +28,7 @@ pub(super) struct World {
     pub(super) inodes: HashMap<i32, Probe>,
     watched: HashMap<Key, u32>,
     pub(super) aliases: HashMap<Key, u32>,
+    pub(super) skipped: Option<u64>,
     pub(super) marked: u64,
     pub(super) dirty: Vec<u32>,
 }
@@ -142,6 +143,10 @@ impl Kernel for Model {
     fn remove_alias(&mut self, below: Key) -> io::Result<()> {
         self.world.lock().expect("world").aliases.remove(&below);
         Ok(())
+    }
+
+    fn skipped(&mut self) -> Option<u64> {
+        self.world.lock().expect("world").skipped
     }
 
     fn needs_aliases(&self) -> bool {

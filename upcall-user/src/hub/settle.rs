@@ -51,10 +51,15 @@ impl State {
             }
         };
         let early = self.kernel.marks_early();
-        let at_rest = probe.busy == 0 && !(early && may_stay_silent(&probe.attrs, clock));
+        let silent = early || self.skipped.is_some();
+        let at_rest = probe.busy == 0 && !(silent && may_stay_silent(&probe.attrs, clock));
         let mut changes = unsettled.changes | self.follow_layer(slot, &probe);
         if at_rest {
             changes |= self.caught(slot);
+            if self.skipped.is_some_and(|skipped| skipped > unsettled.skipped) {
+                // One of the skipped hooks may have been about this inode: within a tick the net sees but one change.
+                changes |= OTHER;
+            }
         }
         if early && changes != 0 {
             changes |= difference(&old, &probe.attrs);

@@ -544,3 +544,32 @@ fn a_file_of_an_overlay_follows_the_inode_below_once_it_is_copied_up() {
     bench.hub.unregister(client, made.interest).expect("unregister");
     assert!(aliases().is_empty());
 }
+
+#[test]
+fn what_a_skipped_hook_may_have_seen_is_told_when_the_inode_is_at_rest() {
+    let mut bench = Bench::new(4, false);
+    let skip = |count| bench.model.world.lock().expect("world").skipped = Some(count);
+    skip(0);
+    let model = bench.model.clone();
+    let (file, other) = (bench.file(1), bench.file(2));
+    let client = bench.client();
+    bench.watch(client, file, 10, ANY).expect("watch");
+    bench.watch(client, other, 20, ANY).expect("watch");
+    let round = |bench: &mut Bench| {
+        model.net(1, 77);
+        bench.dispatch();
+        model.hooked(1, 77, by_other(DATA));
+        bench.dispatch();
+        assert_eq!(bench.told(client), [(10, DATA)]);
+    };
+    round(&mut bench);
+    // A second write of the same tick: the net sees none, and its hook is skipped.
+    model.world.lock().expect("world").skipped = Some(1);
+    bench.pass(1);
+    bench.hub.tick();
+    assert_eq!(bench.told(client), [(10, OTHER)], "only what the net has seen in this tick");
+    round(&mut bench);
+    bench.pass(1);
+    bench.hub.tick();
+    assert_eq!(bench.told(client), [], "no hook has been skipped since");
+}

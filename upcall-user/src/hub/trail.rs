@@ -14,6 +14,8 @@ pub struct Unsettled {
     pub originator: Originator,
     /// Ticks until the next look if the inode is busy at this one.
     gap: u64,
+    /// Hooks that were known to have been skipped when it was first marked.
+    pub skipped: u64,
     /// All has been told: it is looked at now and then for what nobody marks.
     resting: bool,
 }
@@ -26,18 +28,23 @@ pub struct Trail {
     due: BTreeSet<(u64, u32)>,
     /// How many of them are resting.
     resting: usize,
+    /// Hooks that have been skipped, as far as is known.
+    pub skipped: u64,
 }
 
 impl Trail {
     /// `tick`: how far the kernel's coarse clock steps, in nanoseconds.
     pub fn new(tick: u64) -> Self {
-        Self { tick: tick.max(1), slots: HashMap::new(), due: BTreeSet::new(), resting: 0 }
+        Self { tick: tick.max(1), slots: HashMap::new(), due: BTreeSet::new(), resting: 0, skipped: 0 }
     }
 
     /// A mark was taken when the coarse clock said `now`.
     pub fn note(&mut self, slot: u32, changes: u32, originator: Originator, now: u64) {
-        let mut unsettled = Unsettled { changes, originator, gap: 1, resting: false };
+        let mut unsettled = Unsettled { changes, originator, gap: 1, skipped: self.skipped, resting: false };
         if let Some(earlier) = self.remove(slot) {
+            if !earlier.resting {
+                unsettled.skipped = earlier.skipped.min(self.skipped);
+            }
             unsettled.changes |= earlier.changes;
             unsettled.originator = originator.and(earlier.originator);
         }
@@ -52,7 +59,8 @@ impl Trail {
 
     /// All has been told; look again at `due`, and tell `changes` then.
     pub fn rest(&mut self, slot: u32, changes: u32, due: u64) {
-        let unsettled = Unsettled { changes, originator: Originator::Unknown, gap: 1, resting: true };
+        let originator = Originator::Unknown;
+        let unsettled = Unsettled { changes, originator, gap: 1, skipped: self.skipped, resting: true };
         self.schedule(slot, due, unsettled);
     }
 

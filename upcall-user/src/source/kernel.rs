@@ -16,13 +16,13 @@ use aya::{
 };
 use upcall_common::abi::{self, Control, Counter, Key, Probe};
 
-use super::Source;
+use super::{Misses, Source};
 use crate::{
     hub::{Kernel, KernelCounts},
     sys::{clock, map::MappedArray},
 };
 
-type ProbeWords = [AtomicU64; size_of::<Probe>() / 8];
+pub(super) type ProbeWords = [AtomicU64; size_of::<Probe>() / 8];
 type ControlWords = [AtomicU64; size_of::<Control>() / 8];
 
 /// Flags that the daemon shares with the BPF programs.
@@ -65,29 +65,27 @@ impl Flags {
     }
 }
 
-/// The loaded programs and the maps that only the hub uses.
+/// The loaded programs and their maps.
 pub struct BpfKernel {
     /// Keeps programs and links; they go when it is dropped.
     ebpf: Ebpf,
     source: Source,
-    watched: HashMap<MapData, [u64; 2], u32>,
-    aliases: HashMap<MapData, [u64; 2], u32>,
-    counters: PerCpuArray<MapData, u64>,
+    maps: Maps,
     flags: Flags,
-    probe: MappedArray<ProbeWords>,
+    misses: Arc<Misses>,
+}
+
+/// The maps that only the hub uses.
+pub(super) struct Maps {
+    pub(super) watched: HashMap<MapData, [u64; 2], u32>,
+    pub(super) aliases: HashMap<MapData, [u64; 2], u32>,
+    pub(super) counters: PerCpuArray<MapData, u64>,
+    pub(super) probe: MappedArray<ProbeWords>,
 }
 
 impl BpfKernel {
-    pub(super) fn new(
-        ebpf: Ebpf,
-        source: Source,
-        watched: HashMap<MapData, [u64; 2], u32>,
-        aliases: HashMap<MapData, [u64; 2], u32>,
-        counters: PerCpuArray<MapData, u64>,
-        flags: Flags,
-        probe: MappedArray<ProbeWords>,
-    ) -> Self {
-        Self { ebpf, source, watched, aliases, counters, flags, probe }
+    pub(super) fn new(ebpf: Ebpf, source: Source, maps: Maps, flags: Flags, misses: Arc<Misses>) -> Self {
+        Self { ebpf, source, maps, flags, misses }
     }
 
     pub fn flags(&self) -> Flags {
@@ -104,13 +102,13 @@ impl BpfKernel {
         let mut options = RawTracePointRunOptions::new();
         options.args[0] = argument;
         program.test_run(options).map_err(io::Error::other)?;
-        let words = self.probe.first().ok_or_else(|| io::Error::other("the probe map is empty"))?;
+        let words = self.maps.probe.first().ok_or_else(|| io::Error::other("the probe map is empty"))?;
         let probe = Probe::from_words(std::array::from_fn(|i| words[i].load(SeqCst)));
         Ok((probe.inode != 0).then_some(probe))
     }
 
     fn count(&self, counter: Counter) -> io::Result<u64> {
-        let values = self.counters.get(&(counter as u32), 0).map_err(io::Error::other)?;
+        let values = self.maps.counters.get(&(counter as u32), 0).map_err(io::Error::other)?;
         Ok(values.iter().sum())
     }
 }
@@ -126,24 +124,31 @@ impl Kernel for BpfKernel {
     }
 
     fn watch(&mut self, key: Key, slot: u32) -> io::Result<()> {
-        self.watched.insert(key.words(), slot, 0).map_err(io::Error::other)
+        self.maps.watched.insert(key.words(), slot, 0).map_err(io::Error::other)
     }
 
     fn unwatch(&mut self, key: Key) -> io::Result<()> {
-        self.watched.remove(&key.words()).map_err(io::Error::other)
+        self.maps.watched.remove(&key.words()).map_err(io::Error::other)
     }
 
     fn add_alias(&mut self, below: Key, slot: u32) -> io::Result<()> {
         self.flags.set_aliases();
-        self.aliases.insert(below.words(), slot, 0).map_err(io::Error::other)
+        self.maps.aliases.insert(below.words(), slot, 0).map_err(io::Error::other)
     }
 
     fn remove_alias(&mut self, below: Key) -> io::Result<()> {
-        self.aliases.remove(&below.words()).map_err(io::Error::other)
+        self.maps.aliases.remove(&below.words()).map_err(io::Error::other)
     }
 
     fn needs_aliases(&self) -> bool {
         self.source == Source::Timestamp
+    }
+
+    fn skipped(&mut self) -> Option<u64> {
+        self.misses.backed().unwrap_or_else(|error| {
+            tracing::error!(%error, "cannot ask the kernel whether it skipped BPF programs");
+            None
+        })
     }
 
     fn marks_early(&self) -> bool {

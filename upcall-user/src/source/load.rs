@@ -3,6 +3,7 @@
 use std::{
     io,
     os::fd::{AsFd, OwnedFd},
+    sync::Arc,
 };
 
 use aya::{
@@ -17,7 +18,7 @@ use super::{
     Source, SourceChoice,
     btf::{Layout, LayoutError},
     hooks::{FEXIT_CORE, Kind, Program},
-    kernel::{BpfKernel, Flags},
+    kernel::{BpfKernel, Flags, Maps},
     misses::Misses,
     syscalls,
 };
@@ -74,7 +75,7 @@ pub struct Loaded {
     /// Programs of the source that the kernel lacks or refused.
     pub lost: Vec<Lost>,
     pub attached: Vec<&'static Program>,
-    pub misses: Misses,
+    pub misses: Arc<Misses>,
     pub kernel: BpfKernel,
     pub slots: MappedArray<Words>,
     pub dirty: RingBuf<MapData>,
@@ -100,7 +101,7 @@ pub fn load(choice: SourceChoice, sizes: Sizes, log_level: u8) -> Result<Loaded,
         },
     };
     let net = source == Source::Fexit && spread_net(&mut ebpf, &flags, &layout, &btf, &mut attached);
-    let misses = Misses::of(descriptors(&ebpf, &attached)?);
+    let misses = Arc::new(Misses::of(descriptors(&ebpf, &attached)?, net));
     let log = EbpfLogger::init(&mut ebpf).ok();
     for name in ["identify", "peek"] {
         program::<RawTracePoint>(&mut ebpf, name)?.load().map_err(|error| refused(name, &error))?;
@@ -117,7 +118,8 @@ pub fn load(choice: SourceChoice, sizes: Sizes, log_level: u8) -> Result<Loaded,
     let counters: PerCpuArray<_, u64> = take(&mut ebpf, maps::COUNTERS)?.try_into()?;
     let dirty = take(&mut ebpf, maps::DIRTY)?.try_into()?;
     let events = take(&mut ebpf, maps::EVENTS)?.try_into()?;
-    let kernel = BpfKernel::new(ebpf, source, watched, aliases, counters, flags, probe);
+    let maps = Maps { watched, aliases, counters, probe };
+    let kernel = BpfKernel::new(ebpf, source, maps, flags, Arc::clone(&misses));
     Ok(Loaded { source, net, lost, attached, misses, kernel, slots, dirty, events, log })
 }
 
@@ -217,11 +219,11 @@ fn detach(ebpf: &mut Ebpf, wanted: &Program) {
     }
 }
 
-fn descriptors(ebpf: &Ebpf, attached: &[&Program]) -> Result<Vec<OwnedFd>, LoadError> {
-    let of = |wanted: &&Program| {
+fn descriptors<'a>(ebpf: &Ebpf, attached: &[&'a Program]) -> Result<Vec<(&'a Program, OwnedFd)>, LoadError> {
+    let of = |wanted: &&'a Program| {
         let program = ebpf.program(wanted.name()).ok_or(LoadError::Incomplete(wanted.name()))?;
         let fd = program.fd().map_err(|error| refused(wanted.name(), &error))?;
-        Ok(fd.as_fd().try_clone_to_owned()?)
+        Ok((*wanted, fd.as_fd().try_clone_to_owned()?))
     };
     attached.iter().map(of).collect()
 }

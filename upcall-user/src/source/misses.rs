@@ -1,34 +1,105 @@
 //! Runs of BPF programs that did not happen: the kernel skips a program that is already running on that CPU (in a
-//! task that was preempted, say). What it would have marked is lost, so whoever finds that it happened must tell
-//! every client to start anew.
+//! task that was preempted, say). What it would have marked is unmarked. Where the safety net still saw it, the
+//! hub tells of it; otherwise nobody knows of which inode it was, and every client must start anew.
 
 use std::{
     fs, io,
     os::fd::{AsRawFd, OwnedFd},
-    sync::Mutex,
+    sync::{Mutex, PoisonError},
 };
 
-/// The programs at work, and how many of their runs were missing when last asked.
+use upcall_common::abi::Hook;
+
+use super::hooks::{Kind, Program};
+
+/// What a skipped run of a program costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Class {
+    /// The safety net itself, or a tracepoint that is the source.
+    Tracepoint,
+    /// The safety net sees the same changes.
+    Backed,
+    /// Nothing else sees them.
+    Alone,
+}
+
+impl Class {
+    fn of(program: &Program) -> Self {
+        match program.hook {
+            _ if program.kind == Kind::Tracepoint => Self::Tracepoint,
+            // No timestamp changes with these, or not on every filesystem; or what is missed is a mapping.
+            Hook::FileIoctlEntry
+            | Hook::MntDropWriteFile
+            | Hook::InodeDioWaitEntry
+            | Hook::TruncatePagecacheRangeEntry
+            | Hook::VfsDedupeFileRangeOne
+            | Hook::FsverityIoctlEnable
+            | Hook::MmapFileEntry
+            | Hook::FileMprotectEntry => Self::Alone,
+            _ => Self::Backed,
+        }
+    }
+}
+
+/// Skipped runs so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Counts {
+    tracepoint: u64,
+    backed: u64,
+    alone: u64,
+}
+
+/// The programs at work, and the counts when last looked at.
 #[derive(Debug)]
 pub struct Misses {
-    programs: Vec<OwnedFd>,
-    known: Mutex<u64>,
+    programs: Vec<(Class, OwnedFd)>,
+    /// Whether there is a safety net.
+    net: bool,
+    known: Mutex<Counts>,
 }
 
 impl Misses {
-    pub(super) fn of(programs: Vec<OwnedFd>) -> Self {
-        Self { programs, known: Mutex::new(0) }
+    pub(super) fn of(programs: Vec<(&Program, OwnedFd)>, net: bool) -> Self {
+        let programs = programs.into_iter().map(|(program, fd)| (Class::of(program), fd)).collect();
+        Self { programs, net, known: Mutex::default() }
     }
 
-    /// Runs that have gone missing since the last call. Takes about 3 us a program.
-    pub fn since_last_time(&self) -> io::Result<u64> {
-        let count = self.programs.iter().try_fold(0, |sum, program| {
-            let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", program.as_raw_fd()))?;
-            Ok::<_, io::Error>(sum + missed(&info))
-        })?;
-        let mut known = self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        Ok(count - std::mem::replace(&mut *known, count).min(count))
+    /// Whether there may have been changes since the last call of which nobody will tell. Takes about 3 us a
+    /// program.
+    pub fn has_gap(&self) -> io::Result<bool> {
+        let now = self.count(|_| true)?;
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *known, now);
+        Ok(is_gap(before, now, self.net))
     }
+
+    /// Skipped runs so far of hooks below which there is the safety net; `None` without one.
+    pub(super) fn backed(&self) -> io::Result<Option<u64>> {
+        if !self.net {
+            return Ok(None);
+        }
+        Ok(Some(self.count(|class| class == Class::Backed)?.backed))
+    }
+
+    fn count(&self, wanted: impl Fn(Class) -> bool) -> io::Result<Counts> {
+        let mut counts = Counts::default();
+        for (class, program) in self.programs.iter().filter(|(class, _)| wanted(*class)) {
+            let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", program.as_raw_fd()))?;
+            let count = match class {
+                Class::Tracepoint => &mut counts.tracepoint,
+                Class::Backed => &mut counts.backed,
+                Class::Alone => &mut counts.alone,
+            };
+            *count += missed(&info);
+        }
+        Ok(counts)
+    }
+}
+
+fn is_gap(before: Counts, now: Counts, net: bool) -> bool {
+    let backed = now.backed > before.backed;
+    let tracepoint = now.tracepoint > before.tracepoint;
+    now.alone > before.alone || if net { backed && tracepoint } else { backed || tracepoint }
 }
 
 /// The count in what the kernel says of a program's descriptor; kernels that have none miss none.
@@ -45,5 +116,18 @@ mod tests {
     fn the_count_is_read_from_the_description_of_a_program() {
         assert_eq!(missed("pos:\t0\nprog_type:\t26\nrun_cnt:\t0\nrecursion_misses:\t12\n"), 12);
         assert_eq!(missed("pos:\t0\n"), 0);
+    }
+
+    #[test]
+    fn a_hook_that_was_skipped_is_a_gap_unless_the_net_held() {
+        let none = Counts::default();
+        let gap = |now, net| is_gap(none, now, net);
+        assert!(!gap(none, false) && !gap(none, true));
+        let backed = Counts { backed: 1, ..none };
+        assert!(gap(backed, false) && !gap(backed, true));
+        assert!(gap(Counts { tracepoint: 1, ..backed }, true));
+        let tracepoint = Counts { tracepoint: 1, ..none };
+        assert!(gap(tracepoint, false) && !gap(tracepoint, true));
+        assert!(gap(Counts { alone: 1, ..none }, true));
     }
 }
