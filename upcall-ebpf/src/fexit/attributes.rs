@@ -8,7 +8,7 @@ use upcall_common::{
 
 use super::returned_int;
 use crate::{
-    kernel::{self, Ptr, load, offset},
+    kernel::{self, Ptr, load, offset, probe},
     mark::{self, Change},
 };
 
@@ -71,6 +71,17 @@ pub fn notify_change(ctx: FExitContext) -> i32 {
     0
 }
 
+const ACL_CHANGES: u32 = ACL | MODE | XATTR | TIMES;
+
+/// What setting or removing the attribute of this name is. To 6.1 an ACL is one like others, and an overlay hands it
+/// down as such.
+#[inline(always)]
+fn extended(name: u64, op: Op) -> (u32, Op) {
+    /// The beginning of `system.posix_acl_access` and `_default`, which no other name shares.
+    const ACL_NAME: u64 = u64::from_le_bytes(*b"system.p");
+    if probe::<u64>(name, 0) == ACL_NAME { (ACL_CHANGES, Op::Acl) } else { (XATTR | TIMES, op) }
+}
+
 /// `int __vfs_setxattr_noperm(struct mnt_idmap *idmap, struct dentry *dentry, const char *name, const void
 /// *value, size_t size, int flags)`
 #[fexit(function = "__vfs_setxattr_noperm")]
@@ -78,7 +89,8 @@ pub fn __vfs_setxattr_noperm(ctx: FExitContext) -> i32 {
     if returned_int(&ctx) != 0 {
         return 0;
     }
-    changed(ctx.arg(1), XATTR | TIMES, Op::Setxattr, Hook::VfsSetxattrNoperm, ctx.arg::<u64>(4))
+    let (changes, op) = extended(ctx.arg(2), Op::Setxattr);
+    changed(ctx.arg(1), changes, op, Hook::VfsSetxattrNoperm, ctx.arg::<u64>(4))
 }
 
 /// `int __vfs_removexattr_locked(struct mnt_idmap *idmap, struct dentry *dentry, const char *name, ...)`
@@ -87,21 +99,21 @@ pub fn __vfs_removexattr_locked(ctx: FExitContext) -> i32 {
     if returned_int(&ctx) != 0 {
         return 0;
     }
-    changed(ctx.arg(1), XATTR | TIMES, Op::Removexattr, Hook::VfsRemovexattrLocked, 0)
+    let (changes, op) = extended(ctx.arg(2), Op::Removexattr);
+    changed(ctx.arg(1), changes, op, Hook::VfsRemovexattrLocked, 0)
 }
 
 /// `int set_posix_acl(struct mnt_idmap *idmap, struct dentry *dentry, int type, struct posix_acl *acl)` (to
 /// 6.1: `struct inode *` in place of the dentry)
 #[fexit(function = "set_posix_acl")]
 pub fn set_posix_acl(ctx: FExitContext) -> i32 {
-    const CHANGES: u32 = ACL | MODE | XATTR | TIMES;
     if returned_int(&ctx) != 0 {
         return 0;
     }
     if offset!(acl_takes_dentry) != 0 {
-        return changed(ctx.arg(1), CHANGES, Op::Acl, Hook::SetPosixAcl, 0);
+        return changed(ctx.arg(1), ACL_CHANGES, Op::Acl, Hook::SetPosixAcl, 0);
     }
-    let what = Change { changes: CHANGES, op: Op::Acl as u16, hook: Hook::SetPosixAcl, amount: 0 };
+    let what = Change { changes: ACL_CHANGES, op: Op::Acl as u16, hook: Hook::SetPosixAcl, amount: 0 };
     mark::change::<true>(ctx.arg(1), 0, what);
     0
 }

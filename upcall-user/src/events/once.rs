@@ -73,6 +73,7 @@ fn is_inner(hook: Hook) -> bool {
             | Hook::FilemapDirtyFolio
             | Hook::InodeDioWaitEntry
             | Hook::TruncatePagecacheRangeEntry
+            | Hook::SetPosixAcl
     )
 }
 
