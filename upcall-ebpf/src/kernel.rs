@@ -161,6 +161,12 @@ pub fn is_stream(inode: u64) -> bool {
 }
 
 #[inline(always)]
+pub fn is_regular(inode: Ptr) -> bool {
+    const S_IFREG: u16 = 0o100_000;
+    load::<u16>(inode, offset!(inode_mode)) & S_IFMT == S_IFREG
+}
+
+#[inline(always)]
 pub fn is_dir(inode: Ptr) -> bool {
     load::<u16>(inode, offset!(inode_mode)) & S_IFMT == S_IFDIR
 }

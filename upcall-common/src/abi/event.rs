@@ -1,7 +1,7 @@
 /// Bytes of path in an [`Event`].
 pub const EVENT_PATH: usize = 1024;
 /// Bytes of an [`Event`] before the path.
-pub const EVENT_HEAD: usize = 80;
+const EVENT_HEAD: usize = 80;
 /// Longest file name with its terminator: one piece of the path.
 pub const PATH_PIECE: usize = 256;
 
@@ -61,7 +61,8 @@ named! {
 }
 
 named! {
-    /// Where a change was seen: the kernel function or tracepoint, which is also the BPF program's name.
+    /// Where a change was seen, and the BPF program's name: that of the kernel function or tracepoint, some with
+    /// `_entry` where the program runs before the function.
     Hook:
     CtimeNsXchg = "ctime_ns_xchg",
     CtimeXchgSkip = "ctime_xchg_skip",

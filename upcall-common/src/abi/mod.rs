@@ -6,7 +6,7 @@ mod offsets;
 mod slot;
 mod word;
 
-pub use event::{EVENT_HEAD, EVENT_PATH, Event, Hook, Op, PATH_PIECE};
+pub use event::{EVENT_PATH, Event, Hook, Op, PATH_PIECE};
 pub use offsets::{ABSENT, Offsets, UNSET};
 pub use slot::{Attrs, Key, NET_COMPLETION, NET_SEVERAL, Slot};
 pub use word::{Originator, Word};

@@ -77,7 +77,7 @@ pub fn __kernel_write_iter(ctx: FExitContext) -> i32 {
     written(ctx.arg(0), Op::Write, Hook::KernelWriteIter, returned(&ctx))
 }
 
-const IOCB_WRITE: u32 = 1 << 18;
+pub(super) const IOCB_WRITE: u32 = 1 << 18;
 
 /// A finished request: `request` holds a kiocb at its start, or is one. The kiocb sits in a byte array inside
 /// an `io_kiocb`, where the verifier knows no types. Completions may run in an interrupt, where the current

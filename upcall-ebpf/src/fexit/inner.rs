@@ -11,7 +11,7 @@ use upcall_common::{
 };
 
 use super::{
-    data::{WRITTEN, changed},
+    data::{IOCB_WRITE, WRITTEN, changed_below},
     returned,
 };
 use crate::{
@@ -23,7 +23,7 @@ use crate::{
 #[inline(always)]
 fn written(request: Ptr, hook: Hook, ctx: &FExitContext) -> i32 {
     if kernel::in_kernel_thread() {
-        changed(follow(request, offset!(kiocb_file)), WRITTEN, Op::Write, hook, returned(ctx));
+        changed_below(follow(request, offset!(kiocb_file)), WRITTEN, Op::Write, hook, returned(ctx));
     }
     0
 }
@@ -39,8 +39,6 @@ pub fn generic_perform_write(ctx: FExitContext) -> i32 {
 pub fn iomap_file_buffered_write(ctx: FExitContext) -> i32 {
     written(ctx.arg(0), Hook::IomapFileBufferedWrite, &ctx)
 }
-
-const IOCB_WRITE: u32 = 1 << 18;
 
 /// `ssize_t dax_iomap_rw(struct kiocb *iocb, struct iov_iter *iter, const struct iomap_ops *ops)`
 #[fexit(function = "dax_iomap_rw")]

@@ -13,7 +13,7 @@ use upcall_common::{
 
 use super::data::{WRITTEN, changed};
 use crate::{
-    kernel::{self, Ptr, load, offset},
+    kernel::{self, Ptr},
     maps::IOCTLS,
     mark::{self, Change},
 };
@@ -28,17 +28,13 @@ const FS_IOC_SETFLAGS: u32 = 0x4008_6602;
 const FS_IOC_FSSETXATTR: u32 = 0x401c_5820;
 const FS_IOC_ENABLE_VERITY: u32 = 0x4080_6685;
 
-const S_IFMT: u16 = 0o170_000;
-const S_IFREG: u16 = 0o100_000;
-
 /// `int security_file_ioctl(struct file *file, unsigned int cmd, unsigned long arg)`
 #[fentry(function = "security_file_ioctl")]
 pub fn security_file_ioctl_entry(ctx: FEntryContext) -> i32 {
     let (file, command): (Ptr, u32) = (ctx.arg(0), ctx.arg(1));
     let inode = kernel::inode_of_file(file);
-    let regular = load::<u16>(inode, offset!(inode_mode)) & S_IFMT == S_IFREG;
     // Devices are asked millions of times a second.
-    if !regular && !kernel::is_dir(inode) {
+    if !kernel::is_regular(inode) && !kernel::is_dir(inode) {
         return 0;
     }
     // These have hooks of their own.

@@ -9,6 +9,8 @@ use super::LiveEvent;
 /// Seconds in which the hooks of one operation follow each other: less than most ticks of the kernel's clock, within
 /// which the tracepoints do not tell operations apart anyway.
 const WINDOW: f64 = 0.002;
+/// The same for a function and those above it: as long as the thread may be in them.
+const INNER_WINDOW: f64 = 1.0;
 
 /// Operations to look back to: more than threads take turns in the window.
 const LOOK_BACK: usize = 64;
@@ -35,8 +37,9 @@ impl Recent {
 
     fn repeats(&mut self, seen: Seen) -> bool {
         let of_one = |earlier: &&Seen| {
+            let window = if is_inner(earlier.hook) { INNER_WINDOW } else { WINDOW };
             (earlier.tid, earlier.key, earlier.op) == (seen.tid, seen.key, seen.op)
-                && seen.time - earlier.time < WINDOW
+                && seen.time - earlier.time < window
         };
         if self.0.iter().filter(of_one).any(|earlier| follows(earlier.hook, seen.hook)) {
             return true;

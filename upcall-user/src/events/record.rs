@@ -4,7 +4,7 @@ use std::{os::unix::fs::MetadataExt, sync::Arc};
 
 use serde::Serialize;
 use upcall_common::{
-    abi::{EVENT_HEAD, EVENT_PATH, Event, Hook, Key, Op},
+    abi::{EVENT_PATH, Hook, Key, Op},
     change,
 };
 
@@ -106,8 +106,6 @@ impl LiveEvent {
         serde_json::to_string(&Shown { event: self, lost }).unwrap_or_default()
     }
 }
-
-const _: () = assert!(size_of::<Event>() == EVENT_HEAD + EVENT_PATH);
 
 /// Names come leaf first, each ended by a NUL.
 fn join(names: &[u8]) -> String {

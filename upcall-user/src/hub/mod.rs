@@ -1,5 +1,6 @@
 //! The heart of the daemon: takes changes off dirty slots, finds who is interested, and keeps what waits for
-//! each client. One lock guards it all; it is held for computing only, never across I/O.
+//! each client. One lock guards it all; it is held for computing and for asking the kernel, never where that could
+//! wait.
 
 mod clients;
 mod devices;
@@ -84,8 +85,6 @@ struct State {
     /// Nanoseconds by which the kernel's coarse clock steps.
     tick: u64,
     volatile: Option<Duration>,
-    /// Hooks that the kernel has skipped, as of the last look; `None` without a safety net.
-    skipped: Option<u64>,
     lifetimes: Lifetimes,
     directories: Directories,
     clients: Clients,
@@ -160,7 +159,6 @@ impl Hub {
             devices: Devices::default(),
             tick: pace.tick.max(1),
             volatile: pace.volatile,
-            skipped: None,
             lifetimes: Lifetimes::default(),
             directories: Directories::default(),
             clients: Clients::default(),
@@ -212,7 +210,7 @@ impl Hub {
             state.lifetimes.set(made.interest, lifetime, Instant::now());
         }
         drop(state);
-        self.rescheduled.notify_one();
+        self.reschedule();
         Ok(made)
     }
 
@@ -237,7 +235,7 @@ impl Hub {
         state.registry.find(client, interest)?;
         state.lifetimes.set(interest, lifetime, Instant::now());
         drop(state);
-        self.rescheduled.notify_one();
+        self.reschedule();
         Ok(())
     }
 
@@ -477,8 +475,7 @@ impl State {
 
     /// Slots are settled by what is known of skipped hooks now; marks from here on count from it.
     fn look_for_skips(&mut self) {
-        self.skipped = self.kernel.skipped();
-        self.trail.skipped = self.skipped.unwrap_or_default();
+        self.trail.skipped = self.kernel.skipped();
     }
 
     /// Takes a step's worth of interests away from clients that have left.
@@ -533,10 +530,13 @@ impl State {
             return;
         }
         let (changes, originator) = (word.changes(), word.originator());
-        let early = self.kernel.marks_early() || changes & (EARLY | NET) != 0;
+        let early = self.kernel.marks_early() || changes & EARLY != 0;
+        let netted = changes & NET != 0;
         let changes = changes & ALL;
         let attached = self.registry.is_attached(slot);
-        if early && attached {
+        if (early || netted) && attached {
+            // What a hook has told of, and only the net is to be looked at for, is not told again.
+            let (changes, originator) = if early { (changes, originator) } else { (0, Originator::Unknown) };
             self.trail.note(slot, changes, originator, self.kernel.coarse_now());
         }
         if changes == 0 {

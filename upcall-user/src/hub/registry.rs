@@ -227,9 +227,8 @@ impl Registry {
         );
     }
 
-    /// The slot is nobody's any more.
+    /// The slot, which has been detached, is nobody's any more.
     pub fn unwatch(&mut self, slot: u32) {
-        self.detach(slot);
         self.watched.remove(&slot);
     }
 

@@ -51,14 +51,15 @@ impl State {
             }
         };
         let early = self.kernel.marks_early();
-        let silent = early || self.skipped.is_some();
+        let silent = early || self.trail.skipped.is_some();
         let at_rest = probe.busy == 0 && !(silent && may_stay_silent(&probe.attrs, clock));
         let mut changes = unsettled.changes | self.follow_layer(slot, &probe);
+        let mut originator = alone(unsettled.originator, &probe);
         if at_rest {
-            changes |= self.caught(slot);
-            if self.skipped.is_some_and(|skipped| skipped > unsettled.skipped) {
-                // One of the skipped hooks may have been about this inode: within a tick the net sees but one change.
-                changes |= OTHER;
+            let unhooked = self.caught(slot) | self.skipped_since(unsettled.skipped);
+            if unhooked != 0 {
+                changes |= unhooked;
+                originator = Originator::Unknown;
             }
         }
         if early && changes != 0 {
@@ -73,7 +74,7 @@ impl State {
         self.orphan(slot, probe.attrs.nlink);
         let mut version = before;
         if changes != 0 {
-            version = self.tell_as(slot, changes, alone(unsettled.originator, &probe), wake);
+            version = self.tell_as(slot, changes, originator, wake);
         }
         if !at_rest {
             // Held shared, it may be a reader as well, whom each upcall might bring back.
@@ -101,6 +102,11 @@ impl State {
         let Some((changes, pause)) = next else { return };
         let pause = u64::try_from(pause.as_nanos()).unwrap_or(u64::MAX);
         self.trail.rest(slot, changes, now.saturating_add(pause));
+    }
+
+    /// What skipped hooks may have been about: within a tick the safety net sees but one change of an inode.
+    fn skipped_since(&self, known: Option<u64>) -> u32 {
+        if self.trail.skipped > known { OTHER } else { 0 }
     }
 
     /// Changes that the safety net saw and of which no hook has told.

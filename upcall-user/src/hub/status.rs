@@ -37,7 +37,7 @@ pub struct HubStatus {
     pub interests: usize,
     /// Slots whose trailing edge is still to come.
     pub unsettled: usize,
-    /// Slots that are looked at now and then: mapped writable, or below an overlay and not copied up.
+    /// Slots that are looked at now and then: mapped writable, or of an overlay and not copied up.
     pub resting: usize,
     #[serde(flatten)]
     pub totals: Totals,

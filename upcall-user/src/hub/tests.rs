@@ -484,6 +484,14 @@ fn what_a_hook_told_of_is_not_told_again_for_the_safety_net() {
     bench.pass(1);
     bench.hub.tick();
     assert_eq!(bench.told(client), [(10, DATA)]);
+    // Both in one look.
+    bench.model.net(1, 77);
+    bench.model.hooked(1, 77, by_other(DATA));
+    bench.dispatch();
+    assert_eq!(bench.told(client), [(10, DATA)]);
+    bench.pass(1);
+    bench.hub.tick();
+    assert_eq!(bench.told(client), []);
     assert_eq!((bench.hub.status().totals.net_only, bench.hub.status().unsettled), (0, 0));
 }
 

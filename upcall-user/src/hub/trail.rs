@@ -14,8 +14,8 @@ pub struct Unsettled {
     pub originator: Originator,
     /// Ticks until the next look if the inode is busy at this one.
     gap: u64,
-    /// Hooks that were known to have been skipped when it was first marked.
-    pub skipped: u64,
+    /// Hooks that were known to have been skipped when it was first marked; `None` without a safety net.
+    pub skipped: Option<u64>,
     /// All has been told: it is looked at now and then for what nobody marks.
     resting: bool,
 }
@@ -28,14 +28,14 @@ pub struct Trail {
     due: BTreeSet<(u64, u32)>,
     /// How many of them are resting.
     resting: usize,
-    /// Hooks that have been skipped, as far as is known.
-    pub skipped: u64,
+    /// Hooks that have been skipped, as far as is known; `None` without a safety net.
+    pub skipped: Option<u64>,
 }
 
 impl Trail {
     /// `tick`: how far the kernel's coarse clock steps, in nanoseconds.
     pub fn new(tick: u64) -> Self {
-        Self { tick: tick.max(1), slots: HashMap::new(), due: BTreeSet::new(), resting: 0, skipped: 0 }
+        Self { tick: tick.max(1), slots: HashMap::new(), due: BTreeSet::new(), resting: 0, skipped: None }
     }
 
     /// A mark was taken when the coarse clock said `now`.
