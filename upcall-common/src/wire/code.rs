@@ -13,7 +13,7 @@ numbered! {
         UnknownType = 5, "unknown_type", "the daemon does not know this frame type: do without it or update the daemon";
         BatchTooLarge = 6, "batch_too_large", "more items than max_batch: split the request";
         NotPermitted = 7, "not_permitted", "this peer may not read the file, or is no operator: run as another user or pass a descriptor";
-        NotExported = 8, "not_exported", "the file is in no export: add an export to the daemon's configuration";
+        NotExported = 8, "not_exported", "the file is in no export, or its export is not available (unmounted or replaced: `upcall status` says): add an export to the daemon's configuration, or put it back";
         NotFound = 9, "not_found", "no such file: check the path";
         StaleHandle = 10, "stale_handle", "the handle's file is gone or of another filesystem: get a new handle";
         BadTarget = 11, "bad_target", "the target cannot be used (descriptor missing, not open for reading, sent over TCP, or of a file type that cannot change): name the file another way";
