@@ -12,6 +12,11 @@ pub fn in_vm() -> bool {
     std::env::var_os("UPCALL_TEST_FS").is_some()
 }
 
+/// As many, or a part of it that the virtual machine can do in time.
+pub fn rounds(all: u64) -> u64 {
+    if in_vm() { all.div_ceil(5) } else { all }
+}
+
 /// Longer than anything takes that works.
 pub fn patience() -> Duration {
     if in_vm() { Duration::from_secs(60) } else { Duration::from_secs(10) }

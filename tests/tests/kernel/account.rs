@@ -25,7 +25,7 @@ pub(crate) fn add(trials: &mut Trials<'_>) {
 }
 
 fn many_writes(filesystem: &Filesystem) -> Result<Completion> {
-    let writes: u64 = if in_vm() { 100_000 } else { 1_000_000 };
+    let writes: u64 = if in_vm() { 20_000 } else { 1_000_000 };
     let scene = Scene::within(&filesystem.root)?;
     let file = scene.file("file")?;
     let daemon = Daemon::start(&[&filesystem.root], "")?;

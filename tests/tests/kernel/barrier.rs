@@ -3,6 +3,7 @@
 use anyhow::ensure;
 use libtest_mimic::Completion;
 use tests::{
+    deadline::rounds,
     helper::Helper,
     listener::{Listener, block_on, told},
     scene::Scene,
@@ -11,7 +12,7 @@ use upcall_client::{Watch, change};
 
 use crate::trials::Trials;
 
-const ROUNDS: u32 = 200;
+const ROUNDS: u64 = 200;
 
 pub(crate) fn add(trials: &mut Trials<'_>) {
     trials.on_each("sync_is_a_barrier", |filesystem| {
@@ -22,7 +23,7 @@ pub(crate) fn add(trials: &mut Trials<'_>) {
         block_on(async {
             let mut listener = Listener::connect(&daemon.unix(), "reader").await?;
             listener.watch(vec![Watch::path(&file, 1)]).await?;
-            for round in 0..ROUNDS {
+            for round in 0..rounds(ROUNDS) {
                 listener.rest().await?;
                 helper.write(&file)?;
                 listener.sync().await?;

@@ -10,6 +10,7 @@ use serde_json::Value;
 use tests::{
     Result,
     daemon::Daemon,
+    deadline::rounds,
     filesystem::Filesystem,
     helper::Helper,
     listener::{Listener, block_on, cookies},
@@ -28,7 +29,8 @@ const WRITERS: u64 = 4;
 
 fn tiny_ring(filesystem: &Filesystem) -> Result<Completion> {
     let scene = Scene::within(&filesystem.root)?;
-    let files = scene.many(FILES)?;
+    let count = rounds(FILES);
+    let files = scene.many(count)?;
     let daemon = Daemon::start(&[&filesystem.root], "dirty_ring_bytes = 4096\ninterests_per_client = 20000")?;
     let mut writers = (0..WRITERS).map(|_| Helper::start()).collect::<Result<Vec<_>>>()?;
     block_on(async {
@@ -39,13 +41,13 @@ fn tiny_ring(filesystem: &Filesystem) -> Result<Completion> {
         listener.rest().await?;
         // The ring is emptied no more, so it must overflow.
         daemon.signal(Signal::SIGSTOP)?;
-        let share = FILES / WRITERS;
+        let share = count / WRITERS;
         for (writer, number) in writers.iter_mut().zip(0..) {
             writer.begin_touch(scene.path(), number * share, (number + 1) * share)?;
         }
         writers.iter_mut().try_for_each(Helper::finish)?;
         daemon.signal(Signal::SIGCONT)?;
-        let mut missing: BTreeSet<u64> = (0..FILES).collect();
+        let mut missing: BTreeSet<u64> = (0..count).collect();
         let mut from = 0;
         let enough = |heard: &[_]| {
             for cookie in cookies(heard.get(from..).unwrap_or_default()) {

@@ -7,6 +7,7 @@ use anyhow::{Context, ensure};
 use libtest_mimic::Completion;
 use tests::{
     Result,
+    deadline::rounds,
     helper::Helper,
     listener::{Listener, block_on},
     scene::Scene,
@@ -24,7 +25,7 @@ pub(crate) fn add(trials: &mut Trials<'_>) {
         let mut writer = Helper::start()?;
         block_on(async {
             let mut listener = Listener::connect(&daemon.unix(), "cache").await?;
-            for cookie in 0..FILES {
+            for cookie in 0..rounds(FILES) {
                 let file = scene.file_with(&cookie.to_string(), &[0; 8], 0o644)?;
                 // Of different lengths, so that the end falls before, into and after the registration.
                 let count = 1 + cookie * cookie * 7 % 2000;

@@ -6,6 +6,7 @@ use std::fs;
 use anyhow::{Context, ensure};
 use libtest_mimic::Completion;
 use tests::{
+    deadline::rounds,
     helper::Helper,
     listener::{Listener, block_on},
     scene::Scene,
@@ -14,7 +15,7 @@ use upcall_client::{Watch, change};
 
 use crate::trials::Trials;
 
-const ROUNDS: u32 = 300;
+const ROUNDS: u64 = 300;
 
 pub(crate) fn add(trials: &mut Trials<'_>) {
     trials.on_each("a_second_write_is_told", |filesystem| {
@@ -25,7 +26,7 @@ pub(crate) fn add(trials: &mut Trials<'_>) {
         block_on(async {
             let mut listener = Listener::connect(&daemon.unix(), "reader").await?;
             listener.watch(vec![Watch::path(&file, 1)]).await?;
-            for round in 0..ROUNDS {
+            for round in 0..rounds(ROUNDS) {
                 ensure!(fs::metadata(&file)?.is_file());
                 helper.write(&file)?;
                 listener.rest().await?;
