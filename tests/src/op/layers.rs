@@ -59,10 +59,14 @@ fn write(path: &Path) -> io::Result<()> {
 }
 
 /// Something mounted; unmounted when dropped.
-struct Mount(PathBuf);
+pub(super) struct Mount(PathBuf);
 
 impl Mount {
-    fn at(at: PathBuf, mount: impl FnOnce(&Path) -> nix::Result<()>) -> io::Result<Self> {
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub(super) fn at(at: PathBuf, mount: impl FnOnce(&Path) -> nix::Result<()>) -> io::Result<Self> {
         mount(&at)?;
         Ok(Self(at))
     }

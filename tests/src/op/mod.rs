@@ -7,6 +7,7 @@ mod extents;
 mod fuse;
 mod layers;
 mod mapping;
+mod nfsd;
 mod queued;
 mod shown;
 mod special;
@@ -55,7 +56,7 @@ enum How {
 }
 
 pub fn all() -> impl Iterator<Item = &'static Op> {
-    const GROUPS: [&[Op]; 9] = [
+    const GROUPS: [&[Op]; 10] = [
         writes::OPS,
         queued::OPS,
         extents::OPS,
@@ -65,6 +66,7 @@ pub fn all() -> impl Iterator<Item = &'static Op> {
         entries::OPS,
         layers::OPS,
         fuse::OPS,
+        nfsd::OPS,
     ];
     GROUPS.into_iter().flatten()
 }

@@ -23,7 +23,7 @@ pub(super) fn shown(test: &str, source: Source, filesystem: &str) -> Option<Show
         "mapped_store_after_msync" | "mapped_store_after_writeback" if filesystem == "tmpfs" => return None,
         // The times change when somebody asks the FUSE server for them.
         "fuse_watched" if timestamp => return None,
-        "loop_write" => {
+        "loop_write" | "nfsd_write" => {
             let op = if timestamp { "unknown" } else { "write" };
             return Some(Shown { op, by_asker: false, once: is_once(op, timestamp, filesystem) });
         }

@@ -18,6 +18,11 @@ pub(super) const PATHS: &[MutationPath] = &[
     ),
     path("through a bind mount", "bind_mount", &[Hook::VfsWrite]),
     path("from another mount namespace", "mount_namespace", &[Hook::VfsWrite]),
+    path(
+        "through the kernel's NFS server, by a client",
+        "nfsd_write",
+        &[Hook::DoIterReadvWritev, Hook::VfsIocbIterWrite],
+    ),
 ];
 
 const fn path(name: &'static str, test: &'static str, fexit: &'static [Hook]) -> MutationPath {
