@@ -1,6 +1,6 @@
 //! The one way from a hook to a client: find the slot of the changed inode, mark it, queue it once.
 
-use aya_ebpf::bindings::BPF_RB_FORCE_WAKEUP;
+use aya_ebpf::{bindings::BPF_RB_FORCE_WAKEUP, helpers::bpf_get_current_pid_tgid};
 use aya_log_ebpf::debug;
 use upcall_common::{
     abi::{Counter, Hook, Key, NET_SEVERAL, SCAN, Slot, Word},
@@ -94,10 +94,11 @@ pub fn alias(below: Key, what: Change) {
     }
 }
 
-/// The safety net saw that `key` changes, in `thread`, while the change is still being made. A hook is about to
+/// The safety net saw that `key` changes, in the current thread, while the change is still being made. A hook is about to
 /// tell of it; if none does, the daemon will.
 #[inline(always)]
-pub fn net(key: Key, thread: u64) {
+pub fn net(key: Key) {
+    let thread = bpf_get_current_pid_tgid();
     // SAFETY: as above.
     let Some(index) = unsafe { WATCHED.get(&key) }.copied() else { return };
     let Some(slot) = SLOTS.get_ptr_mut(index) else { return };
@@ -120,7 +121,10 @@ unsafe fn told(slot: *mut Slot, by: u32) {
     unsafe {
         let net = (&raw const (*slot).net).read_volatile();
         // Completions come in other threads than the one in which the net saw the write begin.
-        let ours = by != CURRENT || net & u64::from(u32::MAX) == u64::from(kernel::thread());
+        let ours = match by {
+            CURRENT => net as u32 == kernel::thread(),
+            by => (net >> 32) as u32 == by,
+        };
         if net != 0 && net != NET_SEVERAL && ours {
             atomic::compare_exchange(&raw mut (*slot).net, net, 0);
         }
@@ -204,10 +208,14 @@ unsafe fn dirty(slot: *mut Slot, index: u32, word: Word) {
     }
 }
 
-/// Whoever finds the lock taken leaves the attributes to the holder; the versions then differ, which tells
+/// An overlay's inode gets size and times late, and stores to a mapping change them late: what it says now may never
+/// be told. Whoever finds the lock taken leaves the attributes to the holder; the versions then differ, which tells
 /// the daemon not to trust them.
 #[inline(always)]
 unsafe fn store_attrs(slot: *mut Slot, inode: u64, version: u64) {
+    if kernel::is_overlay(inode) || kernel::mapped(inode) > 0 {
+        return;
+    }
     // SAFETY: `slot` is a map value.
     unsafe {
         if atomic::try_lock(&raw mut (*slot).attrs_lock) {

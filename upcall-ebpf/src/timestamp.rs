@@ -35,7 +35,7 @@ pub fn inode_set_ctime_to_ts(ctx: BtfTracePointContext) -> i32 {
 #[inline(always)]
 fn seen(inode: Ptr, hook: Hook) -> i32 {
     if is_net() {
-        mark::net(kernel::key(inode), u64::from(kernel::thread()));
+        mark::net(kernel::key(inode));
         return 0;
     }
     let (changes, op) = classify(kernel::is_dir(inode));

@@ -19,8 +19,12 @@ pub enum Fate {
 pub fn of(gone: &Gone, exports: &Exports, hub: &Hub) -> Fate {
     let Some(origin) = &gone.origin else { return Fate::Unknown };
     match verify_handle(exports, origin.export, &origin.handle) {
-        Ok(fd) if hub.found(gone, fd.as_fd()) => Fate::Exists,
-        Ok(_) | Err(AccessError::StaleHandle(_)) => Fate::Deleted,
+        Ok(fd) => match hub.found(gone, fd.as_fd()) {
+            Some(true) => Fate::Exists,
+            Some(false) => Fate::Deleted,
+            None => Fate::Unknown,
+        },
+        Err(AccessError::StaleHandle(_)) => Fate::Deleted,
         Err(error) => {
             tracing::debug!(%error, "cannot find out whether an inode still exists");
             Fate::Unknown

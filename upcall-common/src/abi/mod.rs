@@ -8,7 +8,7 @@ mod word;
 
 pub use event::{EVENT_PATH, Event, Hook, Op, PATH_PIECE};
 pub use offsets::{ABSENT, Offsets, UNSET};
-pub use slot::{Attrs, Key, NET_COMPLETION, NET_SEVERAL, Slot};
+pub use slot::{Attrs, Key, NET_SEVERAL, Slot};
 pub use word::{Originator, Word};
 
 /// Names of the maps in the BPF object.

@@ -94,14 +94,12 @@ pub struct Slot {
     /// The version that `attrs` belong to.
     pub attrs_version: u64,
     pub attrs: Attrs,
-    /// The thread in which the safety net saw a change that no hook has told of yet: 0 for none,
+    /// The thread (tgid << 32 | tid) in which the safety net saw a change that no hook has told of yet: 0 for none,
     /// [`NET_SEVERAL`] once there are two. The hook that tells of it clears it.
     pub net: u64,
     pub reserved: [u64; 2],
 }
 
-/// In [`Slot::net`]: not a thread, but the completion of a direct write, whose submitter nobody knows.
-pub const NET_COMPLETION: u64 = 1 << 32;
 /// See [`Slot::net`].
 pub const NET_SEVERAL: u64 = u64::MAX;
 

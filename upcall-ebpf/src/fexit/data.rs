@@ -171,10 +171,17 @@ pub fn vfs_dedupe_file_range_one(ctx: FExitContext) -> i32 {
     written(ctx.arg(2), Op::Dedupe, Hook::VfsDedupeFileRangeOne, returned(&ctx))
 }
 
+const EPERM: i64 = 1;
+const EBADF: i64 = 9;
+const EINVAL: i64 = 22;
+const ETXTBSY: i64 = 26;
+const EOPNOTSUPP: i64 = 95;
+
 /// `int vfs_fallocate(struct file *file, int mode, loff_t offset, loff_t len)`
 #[fexit(function = "vfs_fallocate")]
 pub fn vfs_fallocate(ctx: FExitContext) -> i32 {
-    if returned_int(&ctx) != 0 {
+    // Other errors come half-way: some blocks have been allocated or cleared, and the size may have grown.
+    if matches!(-returned_int(&ctx), EPERM | EBADF | EINVAL | ETXTBSY | EOPNOTSUPP) {
         return 0;
     }
     written(ctx.arg(0), Op::Fallocate, Hook::VfsFallocate, ctx.arg::<i64>(3))

@@ -72,11 +72,12 @@ pub fn vfs_mkdir(ctx: FExitContext) -> i32 {
 
 const FMODE_CREATED: u32 = 0x10_0000;
 
-/// `int do_dentry_open(struct file *f, ...)`: O_CREAT makes a file without `vfs_create`.
-#[fexit(function = "do_dentry_open")]
-pub fn do_dentry_open(ctx: FExitContext) -> i32 {
+/// `int do_dentry_open(struct file *f, ...)`: O_CREAT makes a file without `vfs_create`. The entry is there already, and
+/// stays when the file then cannot be opened.
+#[fentry(function = "do_dentry_open")]
+pub fn do_dentry_open(ctx: FEntryContext) -> i32 {
     let file: Ptr = ctx.arg(0);
-    if returned_int(&ctx) != 0 || load::<u32>(file, offset!(file_mode)) & FMODE_CREATED == 0 {
+    if load::<u32>(file, offset!(file_mode)) & FMODE_CREATED == 0 {
         return 0;
     }
     made(follow(file, offset!(file_dentry)), Op::Create, Hook::DoDentryOpen, true)

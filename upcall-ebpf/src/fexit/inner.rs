@@ -6,7 +6,7 @@ use aya_ebpf::{
     programs::{FEntryContext, FExitContext},
 };
 use upcall_common::{
-    abi::{Hook, NET_COMPLETION, Op},
+    abi::{Hook, Op},
     change::EARLY,
 };
 
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     kernel::{self, Ptr, follow, load, offset},
-    maps::{DIRECT, Direct},
+    maps::{DIRECT, Direct, SUBMITTERS},
     mark::{self, Change},
 };
 
@@ -79,23 +79,27 @@ pub fn iomap_dio_complete_entry(ctx: FEntryContext) -> i32 {
     let request = follow(dio, offset!(dio_iocb));
     let file = follow(request, offset!(kiocb_file));
     let (inode, dentry) = (kernel::inode_of_file(file), load::<u64>(file, offset!(file_dentry)));
+    let key = kernel::key(inode);
     let by = if load::<u8>(dio, offset!(dio_waits)) & 1 != 0 {
         mark::CURRENT
     } else if load::<u32>(request, offset!(kiocb_flags)) & IOCB_DIO_CALLER_COMP != 0 {
         // Of io_uring: it has been told of before what comes here is done.
         kernel::submitter(request as u64)
     } else {
-        mark::UNKNOWN
+        // SAFETY: the value is copied at once.
+        unsafe { SUBMITTERS.get(&(request as u64)) }.copied().unwrap_or(mark::UNKNOWN)
     };
-    let direct = Direct { inode: inode as u64, key: kernel::key(inode), dentry, by, pad: 0 };
+    if by == mark::UNKNOWN || by == mark::CURRENT && kernel::in_kernel_thread() {
+        // Nobody else may tell of it, and at exit the memory may be another one's.
+        mark::quietly(key, WRITTEN | EARLY, mark::UNKNOWN);
+    }
+    let direct = Direct { inode: inode as u64, key, dentry, by, pad: 0 };
     // Full: the oldest goes, which has long been completed.
     let _ = DIRECT.insert(dio as u64, direct, 0);
     0
 }
 
-/// Of a direct write that its submitter waits for, a hook above tells, unless a kernel thread submitted it. Of one
-/// that completes elsewhere the submitter may be unknown here: AIO tells of it right after; if nobody does, the
-/// daemon will.
+/// Of a direct write that its submitter waits for, a hook above tells, unless a kernel thread submitted it.
 #[fexit(function = "iomap_dio_complete")]
 pub fn iomap_dio_complete(ctx: FExitContext) -> i32 {
     let dio = ctx.arg::<u64>(0);
@@ -113,8 +117,7 @@ pub fn iomap_dio_complete(ctx: FExitContext) -> i32 {
             let what = Change { changes: WRITTEN, op, hook, amount: written as u64 };
             mark::by_current(key, inode, dentry, what);
         }
-        mark::CURRENT => {}
-        mark::UNKNOWN => mark::net(key, NET_COMPLETION),
+        mark::CURRENT | mark::UNKNOWN => {}
         by => mark::quietly(key, WRITTEN, by),
     }
     0

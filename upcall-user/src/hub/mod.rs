@@ -297,7 +297,7 @@ impl Hub {
         }
         for _ in 0..STEP {
             let Some((slot, unsettled)) = state.trail.pop_due(now) else { break };
-            gone.extend(state.settle(slot, unsettled, now, &mut wake));
+            gone.extend(state.settle(slot, unsettled, now, false, &mut wake));
         }
         for _ in 0..STEP {
             let Some((slot, look)) = state.orphans.pop_due(now) else { break };
@@ -426,7 +426,14 @@ impl State {
         }
         self.orphan(slot, probe.attrs.nlink);
         resting &= probe.mapped == 0;
-        self.follow_layer(slot, &probe);
+        let copied_up = self.follow_layer(slot, &probe);
+        if copied_up != 0 && held {
+            // The others have not been told of what happened before there was an alias.
+            let mut wake = Vec::new();
+            self.tell(slot, copied_up, &mut wake);
+            self.wake(&wake);
+            resting = false;
+        }
         if !self.trail.contains(slot) {
             self.look_again(slot, &probe, self.kernel.coarse_now());
         }

@@ -93,6 +93,11 @@ impl Waiting {
         }
     }
 
+    /// No further change is named.
+    pub(super) fn unmark(&mut self) {
+        self.mark = None;
+    }
+
     /// Some change is not named.
     pub(super) fn lose(&mut self, total: &mut usize) {
         self.take(total);

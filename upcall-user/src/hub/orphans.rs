@@ -4,7 +4,7 @@
 
 use std::os::fd::BorrowedFd;
 
-use upcall_common::abi::Originator;
+use upcall_common::{abi::Originator, change::ENTRIES};
 
 use super::{Gone, Hub, State, trail::Unsettled};
 
@@ -12,20 +12,35 @@ use super::{Gone, Hub, State, trail::Unsettled};
 const GAP: u64 = 1_000_000_000;
 
 impl Hub {
-    /// The inode has been found again: it is in memory, and its slot learns where.
-    pub fn found(&self, gone: &Gone, fd: BorrowedFd<'_>) -> bool {
+    /// An inode has been found by the handle. Whether it is the one, which then is in memory, and its slot learns
+    /// where; `None`: nobody knows.
+    pub fn found(&self, gone: &Gone, fd: BorrowedFd<'_>) -> Option<bool> {
+        let mut wake = Vec::new();
         let mut state = self.lock();
-        let Ok(probe) = state.identify(fd) else { return false };
+        let probe = state.identify(fd).ok()?;
         if (probe.key, probe.generation) != (gone.key, gone.generation) || !state.is_current(gone) {
-            return false;
+            return Some(false);
         }
-        if let Some(view) = state.slots.get(gone.slot) {
+        let (slot, now) = (gone.slot, state.kernel.coarse_now());
+        if let Some(view) = state.slots.get(slot) {
             view.set_inode(probe.inode);
         }
-        state.orphan(gone.slot, probe.attrs.nlink);
+        state.orphan(slot, probe.attrs.nlink);
+        let copied_up = state.follow_layer(slot, &probe);
+        if copied_up != 0 {
+            state.tell(slot, copied_up, &mut wake);
+        }
+        if !state.trail.contains(slot) {
+            state.look_again(slot, &probe, now);
+        }
+        // A mark for names keeps its directory in memory: this one was away, so its mark is gone.
+        if state.registry.unmark_names(slot) {
+            state.tell(slot, ENTRIES, &mut wake);
+        }
+        state.wake(&wake);
         drop(state);
         self.reschedule();
-        true
+        Some(true)
     }
 }
 

@@ -108,6 +108,8 @@ pub struct Watched {
     /// The inode had a link when it was last looked at.
     pub linked: bool,
     pub origin: Option<Origin>,
+    /// An inode of an overlay.
+    pub overlay: bool,
     /// The inode below an overlay's whose changes mark this slot too.
     pub below: Option<Key>,
     interests: Vec<InterestIndex>,
@@ -223,7 +225,16 @@ impl Registry {
         self.by_key.insert(key, slot);
         self.watched.insert(
             slot,
-            Watched { key, generation, taken: version, linked, origin, below: None, interests: Vec::new() },
+            Watched {
+                key,
+                generation,
+                taken: version,
+                linked,
+                origin,
+                overlay: probe.overlay != 0,
+                below: None,
+                interests: Vec::new(),
+            },
         );
     }
 

@@ -1,7 +1,7 @@
 //! The end of a change: what a slot's inode is like once its tick is over and nobody writes it.
 
 use upcall_common::{
-    abi::{Attrs, BUSY_SHARED, Key, NET_COMPLETION, Originator, Probe},
+    abi::{Attrs, BUSY_SHARED, Key, Originator, Probe},
     change::{DATA, ENTRIES, FORGET, MODE, NLINK, OTHER, OWNER, SIZE, TIMES, VOLATILE},
 };
 
@@ -23,6 +23,8 @@ pub struct Gone {
 const WRITING_GAP: u64 = 8;
 /// The same for one that is being read, or about to be written directly.
 const READING_GAP: u64 = 256;
+/// Nanoseconds that making a mapping may take.
+const MAPPING: u64 = 1_000_000_000;
 /// What may have happened to a file that is mapped writable.
 const STORED: u32 = DATA | TIMES | VOLATILE;
 
@@ -32,8 +34,9 @@ impl State {
     pub(super) fn settle(
         &mut self,
         slot: u32,
-        unsettled: Unsettled,
+        mut unsettled: Unsettled,
         now: u64,
+        barrier: bool,
         wake: &mut Vec<ClientIndex>,
     ) -> Option<Gone> {
         let view = self.slots.get(slot)?;
@@ -43,8 +46,10 @@ impl State {
             Ok(probe) => probe,
             Err(gone) => {
                 // Without an inode in memory nobody is writing it.
-                if unsettled.changes != 0 {
-                    self.tell_as(slot, unsettled.changes, unsettled.originator, wake);
+                let unhooked = self.caught(slot) | self.skipped_since(unsettled.skipped);
+                let originator = if unhooked == 0 { unsettled.originator } else { Originator::Unknown };
+                if unsettled.changes | unhooked != 0 {
+                    self.tell_as(slot, unsettled.changes | unhooked, originator, wake);
                 }
                 let unlinked = unsettled.changes & NLINK != 0;
                 return gone.map(|gone| Gone { unlinked: gone.unlinked || unlinked, ..gone });
@@ -53,14 +58,18 @@ impl State {
         let early = self.kernel.marks_early();
         let silent = early || self.trail.skipped.is_some();
         let at_rest = probe.busy == 0 && !(silent && may_stay_silent(&probe.attrs, clock));
-        let mut changes = unsettled.changes | self.follow_layer(slot, &probe);
+        unsettled.changes |= self.follow_layer(slot, &probe);
+        let mut changes = unsettled.changes;
         let mut originator = alone(unsettled.originator, &probe);
-        if at_rest {
-            let unhooked = self.caught(slot) | self.skipped_since(unsettled.skipped);
-            if unhooked != 0 {
-                changes |= unhooked;
-                originator = Originator::Unknown;
-            }
+        let unhooked = match (at_rest, barrier) {
+            (true, _) => self.caught(slot) | self.skipped_since(unsettled.skipped),
+            // What is complete must be told now; what is not is told again.
+            (false, true) => self.maybe_caught(slot) | self.skipped_since(unsettled.skipped),
+            (false, false) => 0,
+        };
+        if unhooked != 0 {
+            changes |= unhooked;
+            originator = Originator::Unknown;
         }
         if early && changes != 0 {
             changes |= difference(&old, &probe.attrs);
@@ -82,6 +91,11 @@ impl State {
             self.trail.again(slot, unsettled, now, most);
         } else {
             self.look_again(slot, &probe, now);
+            let mapping = unsettled.changes & VOLATILE != 0 && probe.mapped == 0 && !unsettled.is_resting();
+            if mapping && !self.trail.contains(slot) {
+                // It may be about to be mapped: the hook comes before.
+                self.trail.rest(slot, 0, now.saturating_add(MAPPING));
+            }
             if early
                 && version == before + 1
                 && let Some(view) = self.slots.get(slot)
@@ -113,8 +127,6 @@ impl State {
     fn caught(&mut self, slot: u32) -> u32 {
         match self.slots.get(slot).map_or(0, |view| view.take_net()) {
             0 => 0,
-            // Not a missing hook: nothing but the completion tells of such a write.
-            NET_COMPLETION => DATA | SIZE | TIMES,
             _ => {
                 self.totals.net_only += 1;
                 OTHER
@@ -122,11 +134,17 @@ impl State {
         }
     }
 
+    /// The same, while a hook may still tell.
+    fn maybe_caught(&self, slot: u32) -> u32 {
+        let caught = self.slots.get(slot).is_some_and(|view| view.has_net());
+        if caught { OTHER } else { 0 }
+    }
+
     /// Tells an unsettled slot at once, for a client that asks for a barrier; it stays in the trail.
     pub(super) fn retell(&mut self, slot: u32, wake: &mut Vec<ClientIndex>) {
         if let Some(unsettled) = self.trail.remove(slot) {
             let now = self.kernel.coarse_now();
-            self.settle(slot, unsettled, now, wake);
+            self.settle(slot, unsettled, now, true, wake);
             self.trail.note(slot, unsettled.changes, unsettled.originator, now);
         }
     }
@@ -152,7 +170,9 @@ impl State {
             None
         });
         let same = |probe: &Probe| probe.key == key && probe.generation == generation;
-        let (origin, unlinked) = (&watched.origin, !watched.linked);
+        // Nobody would see what happens to a file of an overlay that is copied up while out of memory.
+        let unfollowed = watched.overlay && watched.below.is_none() && self.kernel.needs_aliases();
+        let (origin, unlinked) = (&watched.origin, !watched.linked || unfollowed);
         probe
             .filter(same)
             .ok_or_else(|| Some(Gone { slot, key, generation, origin: origin.clone(), unlinked }))

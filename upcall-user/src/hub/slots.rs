@@ -68,6 +68,10 @@ impl View<'_> {
         }
     }
 
+    pub fn has_net(&self) -> bool {
+        self.0[NET].load(SeqCst) != 0
+    }
+
     /// The attributes, if they are those of `version` and nobody was storing others meanwhile.
     pub fn attrs(&self, version: u64) -> Option<Attrs> {
         let stored = || {

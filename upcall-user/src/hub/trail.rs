@@ -20,6 +20,12 @@ pub struct Unsettled {
     resting: bool,
 }
 
+impl Unsettled {
+    pub fn is_resting(&self) -> bool {
+        self.resting
+    }
+}
+
 /// Slots that have been marked and not yet come to rest.
 #[derive(Debug)]
 pub struct Trail {

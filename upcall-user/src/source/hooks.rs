@@ -89,7 +89,7 @@ pub const FEXIT: &[Program] = &[
     entry_of(Hook::VfsRmdirEntry, "vfs_rmdir"),
     exit(Hook::VfsRmdir),
     exit(Hook::VfsRename),
-    exit(Hook::DoDentryOpen),
+    entry(Hook::DoDentryOpen),
     exit(Hook::FaultDirtySharedPage),
     exit(Hook::DaxIomapFault),
     entry_of(Hook::MmapFileEntry, "security_mmap_file"),

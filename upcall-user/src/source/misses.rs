@@ -33,6 +33,7 @@ impl Class {
             | Hook::InodeDioWaitEntry
             | Hook::TruncatePagecacheRangeEntry
             | Hook::VfsDedupeFileRangeOne
+            | Hook::VfsRename
             | Hook::FsverityIoctlEnable
             | Hook::MmapFileEntry
             | Hook::FileMprotectEntry => Self::Alone,
@@ -55,7 +56,8 @@ pub struct Misses {
     programs: Vec<(Class, OwnedFd)>,
     /// Whether there is a safety net.
     net: bool,
-    known: Mutex<Counts>,
+    /// At the last look and the one before.
+    known: Mutex<[Counts; 2]>,
 }
 
 impl Misses {
@@ -69,8 +71,9 @@ impl Misses {
     pub fn has_gap(&self) -> io::Result<bool> {
         let now = self.count(|_| true)?;
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = std::mem::replace(&mut *known, now);
-        Ok(is_gap(before, now, self.net))
+        let [last, before] = *known;
+        *known = [now, last];
+        Ok(is_gap(before, last, now, self.net))
     }
 
     /// Skipped runs so far of hooks below which there is the safety net; `None` without one.
@@ -96,10 +99,11 @@ impl Misses {
     }
 }
 
-fn is_gap(before: Counts, now: Counts, net: bool) -> bool {
-    let backed = now.backed > before.backed;
-    let tracepoint = now.tracepoint > before.tracepoint;
-    now.alone > before.alone || if net { backed && tracepoint } else { backed || tracepoint }
+/// A tracepoint may be skipped at the begin of a long write, and the hook at its end.
+fn is_gap(before: Counts, last: Counts, now: Counts, net: bool) -> bool {
+    let backed = now.backed > last.backed;
+    let tracepoint = now.tracepoint > if net { before.tracepoint } else { last.tracepoint };
+    now.alone > last.alone || if net { backed && tracepoint } else { backed || tracepoint }
 }
 
 /// The count in what the kernel says of a program's descriptor; kernels that have none miss none.
@@ -121,12 +125,13 @@ mod tests {
     #[test]
     fn a_hook_that_was_skipped_is_a_gap_unless_the_net_held() {
         let none = Counts::default();
-        let gap = |now, net| is_gap(none, now, net);
+        let gap = |now, net| is_gap(none, none, now, net);
         assert!(!gap(none, false) && !gap(none, true));
         let backed = Counts { backed: 1, ..none };
         assert!(gap(backed, false) && !gap(backed, true));
         assert!(gap(Counts { tracepoint: 1, ..backed }, true));
         let tracepoint = Counts { tracepoint: 1, ..none };
+        assert!(is_gap(none, tracepoint, Counts { backed: 1, ..tracepoint }, true), "one after the other");
         assert!(gap(tracepoint, false) && !gap(tracepoint, true));
         assert!(gap(Counts { alone: 1, ..none }, true));
     }

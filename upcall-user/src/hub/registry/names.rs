@@ -50,6 +50,16 @@ impl Registry {
         self.clients.get(client).map_or(0, |client| client.waiting_bytes)
     }
 
+    /// The kernel reports no names of the slot's directory any more. Whether anybody has to be told.
+    pub(in crate::hub) fn unmark_names(&mut self, slot: u32) -> bool {
+        for &index in self.watched.get(&slot).map_or(&[][..], |watched| &watched.interests) {
+            if let Some(names) = self.interests.get_mut(index as usize).and_then(|it| it.names.as_mut()) {
+                names.unmark();
+            }
+        }
+        self.lose_names(slot)
+    }
+
     /// Names of the slot got lost. Whether anybody has to be told.
     pub(in crate::hub) fn lose_names(&mut self, slot: u32) -> bool {
         let mut lost = false;
