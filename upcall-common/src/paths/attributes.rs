@@ -1,6 +1,6 @@
 //! Mode, owner, times, extended attributes and inode flags.
 
-use super::{Gap, MutationPath};
+use super::{Gap, MutationPath, path};
 use crate::abi::Hook;
 
 pub(super) const PATHS: &[MutationPath] = &[
@@ -23,7 +23,3 @@ pub(super) const PATHS: &[MutationPath] = &[
         .but(&[Gap::timestamp(&["ext4"], "ext4 updates no timestamp, and the contents stay as they are")]),
     path("set-user-id bit dropped by a write", "suid_dropped", &[Hook::NotifyChange]),
 ];
-
-const fn path(name: &'static str, test: &'static str, fexit: &'static [Hook]) -> MutationPath {
-    MutationPath::new(name, test, fexit)
-}

@@ -1,6 +1,6 @@
 //! Contents and size.
 
-use super::{Gap, MutationPath};
+use super::{Gap, MutationPath, path};
 use crate::abi::Hook;
 
 pub(super) const PATHS: &[MutationPath] = &[
@@ -61,7 +61,3 @@ pub(super) const PATHS: &[MutationPath] = &[
 
 const SWAP: &str =
     "the kernel writes the blocks below the filesystem; nobody can read a swap file for its contents";
-
-const fn path(name: &'static str, test: &'static str, fexit: &'static [Hook]) -> MutationPath {
-    MutationPath::new(name, test, fexit)
-}

@@ -1,6 +1,6 @@
 //! Names: hard links, a directory's entries, renames.
 
-use super::{Gap, MutationPath};
+use super::{Gap, MutationPath, path};
 use crate::abi::Hook;
 
 pub(super) const PATHS: &[MutationPath] = &[
@@ -23,7 +23,3 @@ pub(super) const PATHS: &[MutationPath] = &[
     path("rename to another directory", "rename_across", &[Hook::VfsRename]),
     path("rename of a directory to another one", "rename_directory", &[Hook::VfsRename]),
 ];
-
-const fn path(name: &'static str, test: &'static str, fexit: &'static [Hook]) -> MutationPath {
-    MutationPath::new(name, test, fexit)
-}

@@ -1,6 +1,6 @@
 //! Changes that come through another mount, filesystem or server.
 
-use super::{Gap, MutationPath};
+use super::{Gap, MutationPath, path};
 use crate::abi::Hook;
 
 pub(super) const PATHS: &[MutationPath] = &[
@@ -24,7 +24,3 @@ pub(super) const PATHS: &[MutationPath] = &[
         &[Hook::DoIterReadvWritev, Hook::VfsIocbIterWrite],
     ),
 ];
-
-const fn path(name: &'static str, test: &'static str, fexit: &'static [Hook]) -> MutationPath {
-    MutationPath::new(name, test, fexit)
-}

@@ -1,6 +1,6 @@
 //! The end of an inode, and its absence from the kernel's cache.
 
-use super::MutationPath;
+use super::{MutationPath, path};
 use crate::abi::Hook;
 
 pub(super) const PATHS: &[MutationPath] = &[
@@ -10,7 +10,3 @@ pub(super) const PATHS: &[MutationPath] = &[
     path("inode number reused", "number_reused", &[Hook::Evict]),
     path("unmount", "unmount", &[Hook::Evict]),
 ];
-
-const fn path(name: &'static str, test: &'static str, fexit: &'static [Hook]) -> MutationPath {
-    MutationPath::new(name, test, fexit)
-}

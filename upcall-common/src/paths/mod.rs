@@ -91,11 +91,11 @@ pub fn all() -> impl Iterator<Item = (Group, &'static MutationPath)> {
     Group::ALL.into_iter().flat_map(|group| group.paths().iter().map(move |path| (group, path)))
 }
 
-impl MutationPath {
-    const fn new(name: &'static str, test: &'static str, fexit: &'static [Hook]) -> Self {
-        Self { name, test, fexit, gaps: &[] }
-    }
+const fn path(name: &'static str, test: &'static str, fexit: &'static [Hook]) -> MutationPath {
+    MutationPath { name, test, fexit, gaps: &[] }
+}
 
+impl MutationPath {
     const fn but(self, gaps: &'static [Gap]) -> Self {
         Self { gaps, ..self }
     }
