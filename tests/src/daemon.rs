@@ -88,6 +88,18 @@ impl Daemon {
         self.child.id()
     }
 
+    /// Runs of its BPF programs that the kernel has skipped: what they would have seen is not shown.
+    pub fn skipped(&self) -> Result<u64> {
+        let mut skipped = 0;
+        for entry in fs::read_dir(format!("/proc/{}/fdinfo", self.child.id()))? {
+            // A descriptor that has been closed meanwhile is no program.
+            let info = fs::read_to_string(entry?.path()).unwrap_or_default();
+            let count = info.lines().find_map(|line| line.strip_prefix("recursion_misses:"));
+            skipped += count.map_or(Ok(0), |count| count.trim().parse::<u64>())?;
+        }
+        Ok(skipped)
+    }
+
     pub fn signal(&self, signal: Signal) -> Result<()> {
         Ok(kill(Pid::from_raw(self.child.id().try_into()?), signal)?)
     }
