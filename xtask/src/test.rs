@@ -83,14 +83,14 @@ fn virtual_machines(unavailable: Option<String>, timeout: Duration) -> Vec<Stage
                 Ok(Summary { skipped: 1, ..Summary::default() })
             })
         };
-        return Kernel::STEADY.into_iter().map(skip).collect();
+        return Kernel::ALL.into_iter().map(skip).collect();
     }
     let built = Stage::run("vm build", Programs::build);
     let programs = match built.result {
         Ok(programs) => programs,
         Err(error) => return vec![Stage { name: built.name, result: Err(error), took: built.took }],
     };
-    vm::run_kernels(&Kernel::STEADY, &programs, &[], timeout)
+    vm::run_kernels(&Kernel::ALL, &programs, &[], timeout)
 }
 
 /// Tells the tests where the program `upcall` is.
@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn kernels_that_cannot_run_here_are_skipped() {
         let stages = virtual_machines(Some("this is a test".into()), Duration::ZERO);
-        assert_eq!(total(&stages), Summary { passed: 0, failed: 0, skipped: Kernel::STEADY.len() as u64 });
+        assert_eq!(total(&stages), Summary { passed: 0, failed: 0, skipped: Kernel::ALL.len() as u64 });
     }
 
     #[test]

@@ -34,9 +34,6 @@ pub(super) struct Image {
 
 impl Kernel {
     pub(crate) const ALL: [Self; 3] = [Self::V6_1, Self::V6_12, Self::V7_3];
-    /// Those that are tested each time. The emulated 7.3, a release candidate, now and then panics when trampolines are
-    /// patched in (`int3`), which says nothing of the tests.
-    pub(crate) const STEADY: [Self; 2] = [Self::V6_1, Self::V6_12];
 
     pub(super) fn origin(self) -> Origin {
         match self {
