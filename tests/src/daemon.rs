@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use nix::{
+    mount::{MntFlags, MsFlags, mount, umount2},
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
@@ -23,33 +24,76 @@ use crate::{deadline::wait_for, program};
 #[derive(Debug)]
 pub struct Daemon {
     child: Child,
+    /// Where it pins. Before the directory that it is mounted in.
+    bpf: Option<BpfMount>,
     dir: TempDir,
     port: u16,
 }
 
 impl Daemon {
-    /// Starts one that exports `exports`; `settings` are further lines of its configuration.
+    /// Starts one that exports `exports` and leaves nothing in the kernel; `settings` are further lines of its
+    /// configuration.
     pub fn start(exports: &[&Path], settings: &str) -> Result<Self> {
+        Self::start_with(exports, settings, false)
+    }
+
+    /// Starts one that pins maps and programs, in a BPF filesystem of its own.
+    pub fn start_pinned(exports: &[&Path], settings: &str) -> Result<Self> {
+        Self::start_with(exports, settings, true)
+    }
+
+    fn start_with(exports: &[&Path], settings: &str, pinned: bool) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("upcall-daemon-").tempdir()?;
         fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755))?;
         let port = free_port()?;
         let unix = dir.path().join("socket");
+        let bpf = pinned.then(|| BpfMount::new(&dir.path().join("bpf"))).transpose()?;
+        let pin = bpf.as_ref().map(BpfMount::pin).unwrap_or_default();
         let config = format!(
-            "exports = {exports:?}\nunix = {unix:?}\ntcp = \"127.0.0.1:{port}\"\ntcp_user = \"nobody\"\n{settings}\n"
+            "exports = {exports:?}\npin = {pin:?}\nunix = {unix:?}\ntcp = \"127.0.0.1:{port}\"\ntcp_user = \"nobody\"\n{settings}\n"
         );
         fs::write(dir.path().join("config.toml"), config)?;
         let child = spawn(dir.path())?;
-        let mut daemon = Self { child, dir, port };
+        let mut daemon = Self { child, bpf, dir, port };
         daemon.wait_until_ready()?;
         Ok(daemon)
     }
 
     /// Kills it and starts it anew, with the same configuration.
     pub fn restart(&mut self) -> Result<()> {
+        self.kill()?;
+        self.resume()
+    }
+
+    /// Kills it, as a crash would.
+    pub fn kill(&mut self) -> Result<()> {
         self.child.kill()?;
         self.child.wait()?;
+        Ok(())
+    }
+
+    /// Starts it anew after its end, with the same configuration.
+    pub fn resume(&mut self) -> Result<()> {
         self.child = spawn(self.dir.path())?;
         self.wait_until_ready()
+    }
+
+    /// Sets one value of its configuration, for its next start.
+    pub fn configure(&self, key: &str, value: &str) -> Result<()> {
+        let config = fs::read_to_string(self.config())?;
+        let is_other = |line: &&str| line.split_once(" = ").is_none_or(|(of, _)| of != key);
+        let others: Vec<_> = config.lines().filter(is_other).collect();
+        Ok(fs::write(self.config(), format!("{}\n{key} = {value}\n", others.join("\n")))?)
+    }
+
+    /// Its configuration file.
+    pub fn config(&self) -> PathBuf {
+        self.dir.path().join("config.toml")
+    }
+
+    /// Where it pins.
+    pub fn pin(&self) -> Result<PathBuf> {
+        self.bpf.as_ref().map(BpfMount::pin).context("it does not pin")
     }
 
     fn wait_until_ready(&mut self) -> Result<()> {
@@ -121,6 +165,31 @@ impl Drop for Daemon {
         let _ = self.child.wait();
         if std::thread::panicking() || std::env::var_os("UPCALL_TEST_LOG").is_some() {
             eprintln!("{}", self.log());
+        }
+    }
+}
+
+/// A BPF filesystem; unmounted when dropped, and what is pinned there goes with it.
+#[derive(Debug)]
+struct BpfMount(PathBuf);
+
+impl BpfMount {
+    fn new(dir: &Path) -> Result<Self> {
+        fs::create_dir(dir)?;
+        mount(Some("bpf"), dir, Some("bpf"), MsFlags::empty(), None::<&str>)
+            .context("cannot mount a BPF filesystem")?;
+        Ok(Self(dir.to_owned()))
+    }
+
+    fn pin(&self) -> PathBuf {
+        self.0.join("upcall")
+    }
+}
+
+impl Drop for BpfMount {
+    fn drop(&mut self) {
+        if let Err(error) = umount2(&self.0, MntFlags::MNT_DETACH) {
+            eprintln!("cannot unmount {}: {error}", self.0.display());
         }
     }
 }

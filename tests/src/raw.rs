@@ -99,13 +99,18 @@ impl Raw {
 
     /// The outcomes of a REGISTER of all changes, with cookies from 0.
     pub fn register(&mut self, targets: Vec<Target>) -> Result<Vec<Registered>> {
-        let items = targets.into_iter().zip(0..).map(|(target, cookie)| RegisterItem {
+        self.register_known(targets.into_iter().map(|target| (target, 0)).collect())
+    }
+
+    /// The same with the versions that the client holds.
+    pub fn register_known(&mut self, targets: Vec<(Target, u64)>) -> Result<Vec<Registered>> {
+        let items = targets.into_iter().zip(0..).map(|((target, known_version), cookie)| RegisterItem {
             cookie,
             mask: change::ANY,
             include_own: false,
             names: false,
             lifetime_ms: 0,
-            known_version: 0,
+            known_version,
             target,
         });
         match self.ask(&Message::Register(items.collect()))? {

@@ -47,6 +47,10 @@ pub struct Config {
     /// Whom a peer over TCP counts as.
     pub tcp_user: String,
     pub source: SourceChoice,
+    /// Directory of a BPF filesystem where maps and programs outlive the daemon; empty: they do not.
+    pub pin: PathBuf,
+    /// How long an inode goes on being watched for clients that are gone and may come back.
+    pub grace_ms: u64,
     /// Inodes that can be watched at a time; 128 bytes each.
     pub slots: u32,
     /// Bytes; a power of two, at least a page. 16 for each dirty slot.
@@ -66,6 +70,8 @@ pub struct Config {
     pub log_format: LogFormat,
 }
 
+pub const DEFAULT_PIN: &str = "/sys/fs/bpf/upcall";
+
 /// The keys of [`Config`]: a test keeps them in step.
 const KEYS: &[&str] = &[
     "exports",
@@ -73,6 +79,8 @@ const KEYS: &[&str] = &[
     "tcp",
     "tcp_user",
     "source",
+    "pin",
+    "grace_ms",
     "slots",
     "dirty_ring_bytes",
     "event_ring_bytes",
@@ -94,6 +102,8 @@ impl Default for Config {
             tcp: None,
             tcp_user: "nobody".into(),
             source: SourceChoice::Auto,
+            pin: DEFAULT_PIN.into(),
+            grace_ms: 60_000,
             slots: 65_536,
             dirty_ring_bytes: 256 * 1024,
             event_ring_bytes: 4 * 1024 * 1024,
@@ -162,6 +172,15 @@ impl Config {
         (self.volatile_ms > 0).then(|| Duration::from_millis(self.volatile_ms))
     }
 
+    pub fn grace(&self) -> Duration {
+        Duration::from_millis(self.grace_ms)
+    }
+
+    /// `None`: nothing outlives the daemon.
+    pub fn pin(&self) -> Option<&Path> {
+        Some(self.pin.as_path()).filter(|pin| !pin.as_os_str().is_empty())
+    }
+
     pub fn drain(&self) -> Duration {
         Duration::from_millis(self.drain_ms)
     }
@@ -203,6 +222,8 @@ mod tests {
             tcp = "127.0.0.1:1"
             tcp_user = "nobody"
             source = "fexit"
+            pin = "/sys/fs/bpf/x"
+            grace_ms = 1
             slots = 5
             dirty_ring_bytes = 4096
             event_ring_bytes = 4096

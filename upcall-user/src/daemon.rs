@@ -19,7 +19,7 @@ use crate::{
     logging, mounts,
     names::{self, Namer},
     server::{Gaps, Listeners, Service},
-    source::{self, Loaded, Sizes},
+    source::{self, Loaded, PinError, Pins, Sizes, Takeover},
     sys::{clock, readiness},
     unmount,
 };
@@ -38,7 +38,11 @@ pub fn run(config: &Config) -> Result<()> {
     let tcp_principal = Principal::of_user(&config.tcp_user).context("the configured tcp_user")?;
     // The directory that it was started in must not keep a filesystem mounted.
     let unix = std::path::absolute(&config.unix).context("the configured unix socket")?;
-    let config = &Config { unix, ..config.clone() };
+    let mut config = Config { unix, ..config.clone() };
+    if let Some(pin) = config.pin() {
+        config.pin = std::path::absolute(pin).context("the configured pin directory")?;
+    }
+    let config = &config;
     std::env::set_current_dir("/").context("cannot change to the root directory")?;
     raise_descriptor_limit();
     let sizes = Sizes {
@@ -46,27 +50,73 @@ pub fn run(config: &Config) -> Result<()> {
         dirty_ring_bytes: config.dirty_ring_bytes,
         event_ring_bytes: config.event_ring_bytes,
     };
-    let loaded = source::load(config.source, sizes, logging::bpf_level())?;
+    let pins = open_pins(config)?;
+    let loaded = source::load(config.source, sizes, logging::bpf_level(), pins.as_ref(), new_epoch()?)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         // What one connection waits for, however long, keeps no other one waiting.
         .max_blocking_threads(most_connections(config) + SPARE)
         .build()?;
-    runtime.block_on(serve(config, exports, tcp_principal, loaded))
+    let hub = runtime.block_on(serve(config, exports, tcp_principal, loaded))?;
+    if let Some(pins) = pins {
+        end_pins(pins, &hub)?;
+    }
+    Ok(())
 }
 
-async fn serve(config: &Config, exports: Exports, tcp_principal: Principal, loaded: Loaded) -> Result<()> {
-    let Loaded { source, net, lost, attached, misses, kernel, slots, dirty, events: event_ring, log } =
-        loaded;
+/// Where maps and programs are to be pinned; `None`, with a warning, where they cannot be.
+fn open_pins(config: &Config) -> Result<Option<Pins>> {
+    let Some(dir) = config.pin() else { return Ok(None) };
+    match Pins::open(dir) {
+        Ok(pins) => Ok(Some(pins)),
+        Err(error @ PinError::NotBpf(_)) => {
+            tracing::warn!(%error, "nothing is marked while the daemon is down: after a restart all clients resync");
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What is watched stays so until the next daemon; if nothing is, nothing stays.
+fn end_pins(pins: Pins, hub: &Hub) -> Result<()> {
+    match hub.is_empty() {
+        true => pins.remove().map(drop)?,
+        false => tracing::info!("watched inodes go on being marked; `upcall detach` ends that"),
+    }
+    Ok(())
+}
+
+async fn serve(
+    config: &Config,
+    exports: Exports,
+    tcp_principal: Principal,
+    loaded: Loaded,
+) -> Result<Arc<Hub>> {
+    let Loaded {
+        source,
+        net,
+        lost,
+        attached,
+        misses,
+        kernel,
+        slots,
+        dirty,
+        events: event_ring,
+        log,
+        epoch,
+        pinned,
+        takeover,
+    } = loaded;
     for lost in &lost {
         tracing::warn!(hook = lost.program.name(), why = lost.why, "hook not at work");
     }
-    let epoch = epoch()?;
     let about = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "source": source.name(),
         "safety_net": net,
         "epoch": epoch,
+        "pin": config.pin().map(|pin| pin.display().to_string()),
+        "took_over": takeover.is_some(),
         "exports": exports.roots().iter().map(|export| export.path().display().to_string()).collect::<Vec<_>>(),
         "hooks": attached.iter().map(|program| program.name()).collect::<Vec<_>>(),
         "lost": lost.iter().map(|lost| json!({"hook": lost.program.name(), "why": lost.why})).collect::<Vec<_>>(),
@@ -80,7 +130,7 @@ async fn serve(config: &Config, exports: Exports, tcp_principal: Principal, load
     let hub = Arc::new(Hub::new(
         Box::new(kernel),
         Slots::new(Box::new(slots)),
-        Pace { tick, volatile: config.volatile() },
+        Pace { tick, volatile: config.volatile(), grace: config.grace() },
         limits,
     ));
     let exports = Arc::new(exports);
@@ -93,7 +143,9 @@ async fn serve(config: &Config, exports: Exports, tcp_principal: Principal, load
         tracing::warn!("not in the initial pid namespace: clients are told of their own changes, too");
     }
     let listeners = Listeners::bind(&config.unix, config.tcp).await?;
-    let gaps = Arc::new(Gaps::new(misses));
+    let gaps = Arc::new(Gaps::new(misses, Arc::clone(&hub)));
+    take_over(&hub, takeover)?;
+    gaps.look();
     let (namer, released) = Namer::new(Arc::clone(&exports))?;
     let namer = Arc::new(namer);
     let service = Arc::new(Service {
@@ -109,6 +161,7 @@ async fn serve(config: &Config, exports: Exports, tcp_principal: Principal, load
         hello_timeout: Duration::from_millis(config.hello_timeout_ms),
         stall_timeout: Duration::from_millis(config.stall_timeout_ms),
         in_initial_pid_namespace,
+        pinned,
         shutdown,
     });
     tokio::spawn(look_for_gaps(gaps));
@@ -117,7 +170,7 @@ async fn serve(config: &Config, exports: Exports, tcp_principal: Principal, load
     let mut dispatcher =
         tokio::spawn(dispatch::run(dirty, flags, Arc::clone(&hub), exports, Arc::clone(&namer)));
     let mut naming = tokio::spawn(names::run(namer, released, Arc::clone(&hub)));
-    let mut reader = tokio::spawn(events::run(event_ring, hub, table, event_sender));
+    let mut reader = tokio::spawn(events::run(event_ring, Arc::clone(&hub), table, event_sender));
     if let Some(log) = log {
         tokio::spawn(logging::forward(readiness::readable(log)?));
     }
@@ -148,7 +201,16 @@ async fn serve(config: &Config, exports: Exports, tcp_principal: Principal, load
     if tokio::time::timeout(config.drain(), all_gone.recv()).await.is_err() {
         tracing::warn!("clients did not read what waited for them in time");
     }
-    outcome
+    outcome.map(|()| hub)
+}
+
+/// Inodes that an earlier daemon watched, and what was marked since its end.
+fn take_over(hub: &Hub, takeover: Option<Takeover>) -> Result<()> {
+    let Some(Takeover { gap }) = takeover else { return Ok(()) };
+    let inodes = hub.adopt(gap).context("taking over what an earlier daemon watched")?;
+    hub.scan();
+    tracing::info!(inodes, gap, "took over what an earlier daemon watched");
+    Ok(())
 }
 
 /// Gaps are rare, and SYNC looks for itself.
@@ -176,7 +238,7 @@ fn in_initial_pid_namespace() -> bool {
 }
 
 /// A number that no earlier life of the slots had: versions compare only under the same.
-fn epoch() -> Result<u64> {
+fn new_epoch() -> Result<u64> {
     let mut bytes = [0; 8];
     std::io::Read::read_exact(&mut std::fs::File::open("/dev/urandom")?, &mut bytes)?;
     Ok(u64::from_le_bytes(bytes).max(1))

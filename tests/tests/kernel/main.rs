@@ -14,6 +14,7 @@ mod operator;
 mod originator;
 mod overflow;
 mod race;
+mod restart;
 mod slow;
 mod subvolumes;
 mod tick;
@@ -85,6 +86,7 @@ fn trials<'a>(filesystems: &'a Filesystems, tally: &Arc<Tally>) -> Trials<'a> {
     inodes::add(&mut trials);
     barrier::add(&mut trials);
     race::add(&mut trials);
+    restart::add(&mut trials);
     subvolumes::add(&mut trials);
     tick::add(&mut trials);
     slow::add(&mut trials);

@@ -2,11 +2,13 @@
 //! valid for every bit pattern, so either side may read what the other wrote.
 
 mod event;
+mod layout;
 mod offsets;
 mod slot;
 mod word;
 
 pub use event::{EVENT_PATH, Event, Hook, Op, PATH_PIECE};
+pub use layout::LAYOUT;
 pub use offsets::{ABSENT, Offsets, UNSET};
 pub use slot::{Attrs, Key, NET_SEVERAL, Slot};
 pub use word::{Originator, Word};
@@ -51,6 +53,13 @@ pub struct Control {
     pub net: u64,
     /// Non-zero once there is an alias.
     pub aliases: u64,
+    /// Names this life of the maps: versions compare only within it. 0 until all maps are filled and all programs
+    /// pinned. The daemon's alone, as are those below.
+    pub epoch: u64,
+    /// Pinned links.
+    pub links: u64,
+    /// Skipped runs of their programs of which clients have been told.
+    pub misses: u64,
 }
 
 /// Index into the per-CPU counters.
@@ -137,7 +146,7 @@ pub struct Syscall {
 }
 
 const _: () = {
-    assert!(size_of::<Control>() == 32);
+    assert!(size_of::<Control>() == 56);
     assert!(size_of::<Probe>() == 8 * Probe::WORDS);
     assert!(size_of::<Syscall>() == 12);
 };

@@ -97,7 +97,10 @@ pub struct Slot {
     /// The thread (tgid << 32 | tid) in which the safety net saw a change that no hook has told of yet: 0 for none,
     /// [`NET_SEVERAL`] once there are two. The hook that tells of it clears it.
     pub net: u64,
-    pub reserved: [u64; 2],
+    /// The daemon's alone. Non-zero while something of the inode may be still to be told, though nothing is pending: a
+    /// daemon that takes over starts there.
+    pub unsettled: u64,
+    pub reserved: u64,
 }
 
 /// See [`Slot::net`].

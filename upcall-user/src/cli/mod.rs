@@ -1,6 +1,7 @@
 //! The command line.
 
 mod debug;
+mod detach;
 mod doctor;
 mod status;
 mod watch;
@@ -31,6 +32,8 @@ enum Command {
     Debug(debug::DebugArgs),
     /// Print the daemon's state (needs root)
     Status(status::StatusArgs),
+    /// Remove what a daemon has left in the kernel (needs root)
+    Detach(detach::DetachArgs),
     /// Say what this kernel allows, and which changes would be seen (needs root)
     Doctor(doctor::DoctorArgs),
 }
@@ -52,6 +55,9 @@ struct DaemonArgs {
     /// How changes are seen
     #[arg(long, value_enum)]
     source: Option<SourceChoice>,
+    /// Directory of a BPF filesystem where maps and programs outlive the daemon; empty: they do not
+    #[arg(long, value_name = "DIR")]
+    pin: Option<PathBuf>,
 }
 
 impl DaemonArgs {
@@ -66,6 +72,7 @@ impl DaemonArgs {
         config.unix = self.unix.unwrap_or(config.unix);
         config.tcp = self.tcp.or(config.tcp);
         config.source = self.source.unwrap_or(config.source);
+        config.pin = self.pin.unwrap_or(config.pin);
         Ok(config)
     }
 }
@@ -88,6 +95,7 @@ impl ConnectArgs {
 pub fn run(cli: Cli) -> Result<ExitCode> {
     match cli.command {
         Command::Daemon(args) => daemon::run(&args.resolve()?).map(|()| ExitCode::SUCCESS),
+        Command::Detach(args) => detach::run(args).map(|()| ExitCode::SUCCESS),
         Command::Doctor(args) => doctor::run(&args),
         Command::Watch(args) => block_on(watch::run(args)),
         Command::Debug(args) => block_on(debug::run(args)),

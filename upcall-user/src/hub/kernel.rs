@@ -29,9 +29,13 @@ pub trait Kernel: Send {
     fn watch(&mut self, key: Key, slot: u32) -> io::Result<()>;
     /// Changes of `key` mark nothing any more.
     fn unwatch(&mut self, key: Key) -> io::Result<()>;
+    /// Every pair that [`Kernel::watch`] has entered, by whatever daemon.
+    fn watched(&mut self) -> io::Result<Vec<(Key, u32)>>;
     /// From now on, changes of the inode `below` an overlay's mark the slot of that one too.
     fn add_alias(&mut self, below: Key, slot: u32) -> io::Result<()>;
     fn remove_alias(&mut self, below: Key) -> io::Result<()>;
+    /// Every pair that [`Kernel::add_alias`] has entered.
+    fn aliases(&mut self) -> io::Result<Vec<(Key, u32)>>;
     /// Whether changes made through an overlay may mark the inode below alone.
     fn needs_aliases(&self) -> bool;
     /// How often hooks have been skipped so far whose changes the safety net sees; `None` without a net.

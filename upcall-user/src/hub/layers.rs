@@ -41,9 +41,13 @@ impl State {
     /// The slot's inode has no alias any more.
     pub(super) fn leave_layer(&mut self, slot: u32) {
         let below = self.registry.watched_mut(slot).and_then(|watched| watched.below.take());
-        if let Some(below) = below
-            && let Err(error) = self.kernel.remove_alias(below)
-        {
+        if let Some(below) = below {
+            self.remove_alias(below);
+        }
+    }
+
+    pub(super) fn remove_alias(&mut self, below: Key) {
+        if let Err(error) = self.kernel.remove_alias(below) {
             tracing::warn!(%error, "cannot let go of the inode below an overlay's");
         }
     }

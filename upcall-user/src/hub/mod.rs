@@ -2,6 +2,7 @@
 //! each client. One lock guards it all; it is held for computing and for asking the kernel, never where that could
 //! wait.
 
+mod adopt;
 mod clients;
 mod devices;
 mod kernel;
@@ -14,6 +15,7 @@ mod settle;
 mod slots;
 mod status;
 mod trail;
+mod unclaimed;
 mod unmount;
 
 #[cfg(test)]
@@ -48,6 +50,7 @@ use lifetimes::Lifetimes;
 use names::Directories;
 use registry::{Dropped, Registry, Taken};
 use trail::Trail;
+use unclaimed::Unclaimed;
 
 /// Bounds on what clients may make the daemon hold.
 #[derive(Clone, Copy, Debug)]
@@ -63,6 +66,8 @@ pub struct Pace {
     pub tick: u64,
     /// How often a file is told of for as long as it is mapped writable.
     pub volatile: Option<Duration>,
+    /// How long inodes of clients that are gone, or of an earlier daemon, wait for them.
+    pub grace: Duration,
 }
 
 /// Slots or interests that are worked on before others get the lock.
@@ -82,6 +87,8 @@ struct State {
     trail: Trail,
     orphans: Trail,
     devices: Devices,
+    unclaimed: Unclaimed,
+    grace: Duration,
     /// Nanoseconds by which the kernel's coarse clock steps.
     tick: u64,
     volatile: Option<Duration>,
@@ -157,6 +164,8 @@ impl Hub {
             trail: Trail::new(pace.tick),
             orphans: Trail::new(pace.tick),
             devices: Devices::default(),
+            unclaimed: Unclaimed::default(),
+            grace: pace.grace,
             tick: pace.tick.max(1),
             volatile: pace.volatile,
             lifetimes: Lifetimes::default(),
@@ -307,6 +316,10 @@ impl Hub {
             let Some(interest) = state.lifetimes.pop_over(Instant::now()) else { break };
             wake.extend(state.registry.expire(interest));
         }
+        for _ in 0..STEP {
+            let Some(slot) = state.unclaimed.pop_over(Instant::now()) else { break };
+            state.release(slot);
+        }
         state.clear();
         state.wake(&wake);
         gone
@@ -325,7 +338,8 @@ impl Hub {
         let due = state.trail.next_due().into_iter().chain(state.orphans.next_due()).min();
         let settle_in = due.map(|due| Duration::from_nanos(due.saturating_sub(state.kernel.coarse_now())));
         let settle_in = if state.leaving.is_empty() { settle_in } else { Some(Duration::ZERO) };
-        Schedule { settle_in, expire_at: state.lifetimes.next_end() }
+        let expire_at = state.lifetimes.next_end().into_iter().chain(state.unclaimed.next_end()).min();
+        Schedule { settle_in, expire_at }
     }
 
     fn reschedule(&self) {
@@ -382,7 +396,10 @@ impl State {
             .slot_of(&probe.key)
             .filter(|slot| self.registry.watched(*slot).is_some_and(|it| it.generation == probe.generation));
         let slot = match held {
-            Some(slot) => slot,
+            Some(slot) => {
+                self.claim(slot, &probe, origin);
+                slot
+            }
             None => self.watch(&probe, origin)?,
         };
         let made = self.interest(client, slot, fd, wish, known, held.is_some());
@@ -420,7 +437,7 @@ impl State {
             resting &= !settle::may_stay_silent(&probe.attrs, clock);
             if !resting {
                 let changes = DATA | SIZE | TIMES;
-                self.trail.note(slot, changes, Originator::Unknown, self.kernel.coarse_now());
+                self.note(slot, changes, Originator::Unknown);
             }
             resting &= !self.trail.contains(slot);
         }
@@ -466,6 +483,7 @@ impl State {
             self.tell(slot, FORGET, &mut wake);
             self.wake(&wake);
         }
+        self.make_room();
         let slot = self.slots.allocate(probe.key, probe.generation, now).ok_or(RegisterError::NoSlots)?;
         let view = self.slots.get(slot).ok_or(RegisterError::NoSlots)?;
         view.set_inode(probe.inode);
@@ -489,7 +507,14 @@ impl State {
     fn clear(&mut self) {
         let Some(&client) = self.leaving.last() else { return };
         match self.registry.clear(client, STEP) {
-            Some(dropped) => self.dropped(dropped),
+            Some(dropped) => {
+                for Dropped { id, freed } in dropped {
+                    self.lifetimes.remove(id);
+                    if let Some(slot) = freed {
+                        self.leave(slot);
+                    }
+                }
+            }
             None => {
                 self.leaving.pop();
             }
@@ -522,11 +547,23 @@ impl State {
         if let Some(watched) = self.registry.watched(slot) {
             self.devices.remove(watched.key.dev, slot);
         }
-        if let Some(key) = self.registry.detach(slot)
-            && let Err(error) = self.kernel.unwatch(key)
-        {
+        if let Some(key) = self.registry.detach(slot) {
+            self.unwatch(key);
+        }
+    }
+
+    fn unwatch(&mut self, key: Key) {
+        if let Err(error) = self.kernel.unwatch(key) {
             tracing::warn!(%error, "cannot take an inode from the kernel's map of watched inodes");
         }
+    }
+
+    /// A mark has been taken of which something may be still to be told.
+    fn note(&mut self, slot: u32, changes: u32, originator: Originator) {
+        if let Some(view) = self.slots.get(slot) {
+            view.set_unsettled(true);
+        }
+        self.trail.note(slot, changes, originator, self.kernel.coarse_now());
     }
 
     /// Takes what is pending in a slot and hands it on.
@@ -544,7 +581,7 @@ impl State {
         if (early || netted) && attached {
             // What a hook has told of, and only the net is to be looked at for, is not told again.
             let (changes, originator) = if early { (changes, originator) } else { (0, Originator::Unknown) };
-            self.trail.note(slot, changes, originator, self.kernel.coarse_now());
+            self.note(slot, changes, originator);
         }
         if changes == 0 {
             // The safety net alone: a hook is about to tell, or the trail will.
@@ -590,6 +627,9 @@ impl State {
         self.registry.change(taken, |client| clients.process_lives(client), wake);
         if taken.changes & FORGET != 0 {
             self.detach(taken.slot);
+            if self.unclaimed.remove(taken.slot).is_some() {
+                self.release(taken.slot);
+            }
         }
     }
 

@@ -52,9 +52,30 @@ impl Deref for Memory {
 impl Model {
     pub(super) fn new(slots: usize, early: bool) -> (Self, Slots) {
         let memory: Vec<Words> = (0..slots).map(|_| std::array::from_fn(|_| AtomicU64::new(0))).collect();
-        let memory = Arc::new(memory);
         let world = Arc::new(Mutex::new(World { now: 1000, realtime: (1, 0), early, ..World::default() }));
-        (Self { world, memory: Arc::clone(&memory) }, Slots::new(Box::new(Memory(memory))))
+        let model = Self { world, memory: Arc::new(memory) };
+        let slots = model.slots();
+        (model, slots)
+    }
+
+    /// The slots as another daemon sees them.
+    pub(super) fn slots(&self) -> Slots {
+        Slots::new(Box::new(Memory(Arc::clone(&self.memory))))
+    }
+
+    /// Nothing is watched.
+    pub(super) fn is_empty(&self) -> bool {
+        self.world.lock().expect("world").watched.is_empty()
+    }
+
+    /// What hooks do after a change.
+    pub(super) fn store_attrs(&self, ino: u64) {
+        let world = self.world.lock().expect("world");
+        let slot = world.watched.get(&Key::new(1, ino)).copied().expect("watched");
+        let probe = world.inodes.values().find(|probe| probe.key.ino == ino).expect("an inode");
+        let slots = self.slots();
+        let view = slots.get(slot).expect("slot");
+        view.set_attrs(view.version(), &probe.attrs);
     }
 
     /// An inode that was last changed long ago, known by a descriptor.
@@ -135,6 +156,11 @@ impl Kernel for Model {
         Ok(())
     }
 
+    fn watched(&mut self) -> io::Result<Vec<(Key, u32)>> {
+        let world = self.world.lock().expect("world");
+        Ok(world.watched.iter().map(|(key, slot)| (*key, *slot)).collect())
+    }
+
     fn add_alias(&mut self, below: Key, slot: u32) -> io::Result<()> {
         self.world.lock().expect("world").aliases.insert(below, slot);
         Ok(())
@@ -147,6 +173,11 @@ impl Kernel for Model {
 
     fn skipped(&mut self) -> Option<u64> {
         self.world.lock().expect("world").skipped
+    }
+
+    fn aliases(&mut self) -> io::Result<Vec<(Key, u32)>> {
+        let world = self.world.lock().expect("world");
+        Ok(world.aliases.iter().map(|(key, slot)| (*key, *slot)).collect())
     }
 
     fn needs_aliases(&self) -> bool {

@@ -51,6 +51,7 @@ impl State {
                 if unsettled.changes | unhooked != 0 {
                     self.tell_as(slot, unsettled.changes | unhooked, originator, wake);
                 }
+                self.settled(slot);
                 let unlinked = unsettled.changes & NLINK != 0;
                 return gone.map(|gone| Gone { unlinked: gone.unlinked || unlinked, ..gone });
             }
@@ -103,7 +104,17 @@ impl State {
                 view.set_attrs(sure_at(version, &probe), &probe.attrs);
             }
         }
+        self.settled(slot);
         None
+    }
+
+    /// Nothing is still to be told, unless the slot is in the trail again.
+    fn settled(&self, slot: u32) {
+        if !self.trail.contains(slot)
+            && let Some(view) = self.slots.get(slot)
+        {
+            view.set_unsettled(false);
+        }
     }
 
     /// Sees to it that a slot that is not in the trail is looked at now and then, if its inode may change without any
@@ -115,6 +126,9 @@ impl State {
         };
         let Some((changes, pause)) = next else { return };
         let pause = u64::try_from(pause.as_nanos()).unwrap_or(u64::MAX);
+        if let Some(view) = self.slots.get(slot) {
+            view.set_unsettled(true);
+        }
         self.trail.rest(slot, changes, now.saturating_add(pause));
     }
 
@@ -145,7 +159,7 @@ impl State {
         if let Some(unsettled) = self.trail.remove(slot) {
             let now = self.kernel.coarse_now();
             self.settle(slot, unsettled, now, true, wake);
-            self.trail.note(slot, unsettled.changes, unsettled.originator, now);
+            self.note(slot, unsettled.changes, unsettled.originator);
         }
     }
 

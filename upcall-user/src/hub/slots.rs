@@ -1,7 +1,7 @@
 //! The daemon's view of the slots that it shares with the BPF programs, and who of them is free.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashSet, VecDeque},
     ops::Deref,
     sync::atomic::{AtomicU64, Ordering::SeqCst},
     time::{Duration, Instant},
@@ -12,8 +12,11 @@ use upcall_common::abi::{Attrs, Key, Slot, Word};
 /// A slot as words: what the BPF programs know as [`Slot`].
 pub type Words = [AtomicU64; WORDS];
 const WORDS: usize = size_of::<Slot>() / 8;
-const _: () =
-    assert!(core::mem::offset_of!(Slot, net) == 8 * NET && core::mem::offset_of!(Slot, attrs) == 8 * ATTRS);
+const _: () = {
+    use core::mem::offset_of;
+    assert!(offset_of!(Slot, net) == 8 * NET && offset_of!(Slot, attrs) == 8 * ATTRS);
+    assert!(offset_of!(Slot, unsettled) == 8 * UNSETTLED);
+};
 
 const PENDING: usize = 0;
 const VERSION: usize = 1;
@@ -23,6 +26,7 @@ const GENERATION_AND_LOCK: usize = 5;
 const ATTRS_VERSION: usize = 6;
 const ATTRS: usize = 7;
 pub(super) const NET: usize = 13;
+const UNSETTLED: usize = 14;
 
 /// One slot.
 #[derive(Clone, Copy)]
@@ -70,6 +74,23 @@ impl View<'_> {
 
     pub fn has_net(&self) -> bool {
         self.0[NET].load(SeqCst) != 0
+    }
+
+    /// Whether something may be still to be told: see [`Slot::unsettled`].
+    pub fn is_unsettled(&self) -> bool {
+        self.0[UNSETTLED].load(SeqCst) != 0
+    }
+
+    pub fn set_unsettled(&self, unsettled: bool) {
+        self.0[UNSETTLED].store(u64::from(unsettled), SeqCst);
+    }
+
+    pub fn key(&self) -> Key {
+        Key::from_words([self.0[KEY].load(SeqCst), self.0[KEY + 1].load(SeqCst)])
+    }
+
+    pub fn generation(&self) -> u32 {
+        self.0[GENERATION_AND_LOCK].load(SeqCst) as u32
     }
 
     /// The attributes, if they are those of `version` and nobody was storing others meanwhile.
@@ -132,6 +153,19 @@ impl Slots {
         self.fresh
     }
 
+    /// Slots that may be allocated, some of them only when they have rested.
+    pub fn left(&self) -> usize {
+        (self.capacity() - self.fresh) as usize + self.freed.len()
+    }
+
+    /// Takes over memory in which an earlier daemon had these slots in use.
+    pub fn adopt(&mut self, used: &HashSet<u32>, now: Instant) {
+        self.fresh = used.iter().max().map_or(0, |last| last + 1);
+        self.freed = (0..self.fresh).filter(|slot| !used.contains(slot)).map(|slot| (now, slot)).collect();
+        let versions = self.memory.iter().map(|words| View(words).version());
+        self.version_floor = versions.max().unwrap_or_default() + 1;
+    }
+
     /// A slot for an inode; `None` when all are taken.
     pub fn allocate(&mut self, key: Key, generation: u32, now: Instant) -> Option<u32> {
         let slot = match self.freed.front() {
@@ -152,6 +186,7 @@ impl Slots {
         words[GENERATION_AND_LOCK].store(u64::from(generation), SeqCst);
         words[ATTRS_VERSION].store(0, SeqCst);
         words[NET].store(0, SeqCst);
+        words[UNSETTLED].store(0, SeqCst);
         words[VERSION].fetch_max(version, SeqCst);
         words[PENDING].store(0, SeqCst);
         Some(slot)

@@ -35,6 +35,8 @@ pub struct HubStatus {
     pub slots: u32,
     pub slots_used: usize,
     pub interests: usize,
+    /// Inodes that wait for clients that are gone and may come back.
+    pub unclaimed: usize,
     /// Slots whose trailing edge is still to come.
     pub unsettled: usize,
     /// Slots that are looked at now and then: mapped writable, or of an overlay and not copied up.
@@ -69,7 +71,8 @@ impl Hub {
         HubStatus {
             uptime_seconds: state.started.elapsed().as_secs(),
             slots: state.slots.capacity(),
-            slots_used: state.registry.slots(),
+            slots_used: state.registry.slots() - state.unclaimed.len(),
+            unclaimed: state.unclaimed.len(),
             interests: state.registry.interests(),
             unsettled: state.trail.unsettled(),
             resting: state.trail.resting(),

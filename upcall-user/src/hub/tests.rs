@@ -1,5 +1,6 @@
 //! The hub against the model kernel.
 
+mod adopt;
 mod names;
 
 use std::{fs::File, os::fd::AsFd, time::Duration};
@@ -13,6 +14,7 @@ use super::{model::Model, *};
 
 const TICK: u64 = 4;
 const VOLATILE_PAUSE: u64 = 100;
+const GRACE: Duration = Duration::from_secs(60);
 const OTHER_PROCESS: u32 = 4000;
 
 struct Bench {
@@ -21,12 +23,18 @@ struct Bench {
     files: Vec<File>,
 }
 
+fn limits() -> Limits {
+    Limits { clients: 10, interests_per_client: 100 }
+}
+
+fn pace() -> Pace {
+    Pace { tick: TICK, volatile: Some(Duration::from_nanos(VOLATILE_PAUSE)), grace: GRACE }
+}
+
 impl Bench {
     fn new(slots: usize, early: bool) -> Self {
         let (model, memory) = Model::new(slots, early);
-        let limits = Limits { clients: 10, interests_per_client: 100 };
-        let pace = Pace { tick: TICK, volatile: Some(Duration::from_nanos(VOLATILE_PAUSE)) };
-        let hub = Hub::new(Box::new(model.clone()), memory, pace, limits);
+        let hub = Hub::new(Box::new(model.clone()), memory, pace(), limits());
         Self { model, hub, files: Vec::new() }
     }
 

@@ -4,26 +4,31 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::source::Misses;
+use crate::{hub::Hub, source::Misses};
 
 /// How many gaps there have been, and how they are found.
 pub struct Gaps {
     misses: Arc<Misses>,
+    hub: Arc<Hub>,
     count: watch::Sender<u64>,
 }
 
 impl Gaps {
-    pub fn new(misses: Arc<Misses>) -> Self {
-        Self { misses, count: watch::Sender::new(0) }
+    pub fn new(misses: Arc<Misses>, hub: Arc<Hub>) -> Self {
+        Self { misses, hub, count: watch::Sender::new(0) }
     }
 
     /// Looks whether there has been one since the last look.
     pub fn look(&self) {
-        match self.misses.has_gap() {
-            Ok(false) => {}
-            Ok(true) => {
-                tracing::warn!("the kernel skipped BPF programs: all clients are told to resync");
-                self.count.send_modify(|count| *count += 1);
+        match self.misses.look() {
+            Ok(look) => {
+                if look.gap {
+                    tracing::warn!("the kernel skipped BPF programs: all clients are told to resync");
+                    // One that is cut off before it hears of it must not be told `unchanged` when it comes back.
+                    self.hub.distrust();
+                    self.count.send_modify(|count| *count += 1);
+                }
+                self.misses.told(&look);
             }
             Err(error) => tracing::error!(%error, "cannot ask the kernel whether it skipped BPF programs"),
         }

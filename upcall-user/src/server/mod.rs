@@ -38,6 +38,8 @@ pub struct Service {
     /// Process numbers mean the same here as in the kernel side.
     pub in_initial_pid_namespace: bool,
     pub gaps: Arc<Gaps>,
+    /// What is watched outlives the daemon.
+    pub pinned: bool,
     /// Becomes true when the daemon ends.
     pub shutdown: watch::Receiver<bool>,
 }

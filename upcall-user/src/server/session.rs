@@ -107,6 +107,8 @@ async fn converse(transport: &mut Transport, mut peer: Peer, service: Arc<Servic
     }
     let farewell = match end {
         End::Refused(code, message, tag) => (Message::Error { code, message }, tag),
+        // Changes go on being marked, and a client that comes back learns what changed: no need to start anew.
+        End::Shutdown if service.pinned => return,
         End::Shutdown => {
             (Message::Resync { reason: ResyncReason::Shutdown, text: "the daemon ends".into() }, 0)
         }

@@ -12,7 +12,7 @@ use std::{
 use aya::{
     Ebpf,
     maps::{HashMap, MapData, PerCpuArray},
-    programs::{Program, RawTracePoint, RawTracePointRunOptions, TestRun},
+    programs::{Program, RawTracePoint, RawTracePointRunOptions, TestRun, links::FdLink},
 };
 use upcall_common::abi::{self, Control, Counter, Key, Probe};
 
@@ -41,23 +41,54 @@ impl Flags {
 
     /// Whether BPF programs write events.
     pub fn set_events(&self, on: bool) {
-        if let Some(word) = self.word(1) {
-            word.store(u64::from(on), SeqCst);
-        }
+        self.set(1, u64::from(on));
     }
 
     /// Whether the timestamp tracepoints are the safety net.
     pub(super) fn set_net(&self, on: bool) {
-        if let Some(word) = self.word(2) {
-            word.store(u64::from(on), SeqCst);
+        self.set(2, u64::from(on));
+    }
+
+    /// See [`Control::epoch`].
+    pub(super) fn epoch(&self) -> u64 {
+        self.get(4)
+    }
+
+    pub(super) fn set_epoch(&self, epoch: u64) {
+        self.set(4, epoch);
+    }
+
+    /// See [`Control::links`].
+    pub(super) fn links(&self) -> u64 {
+        self.get(5)
+    }
+
+    pub(super) fn set_links(&self, links: u64) {
+        self.set(5, links);
+    }
+
+    /// See [`Control::misses`].
+    pub(super) fn misses(&self) -> u64 {
+        self.get(6)
+    }
+
+    pub(super) fn set_misses(&self, misses: u64) {
+        self.set(6, misses);
+    }
+
+    fn get(&self, index: usize) -> u64 {
+        self.word(index).map_or(0, |word| word.load(SeqCst))
+    }
+
+    fn set(&self, index: usize, value: u64) {
+        if let Some(word) = self.word(index) {
+            word.store(value, SeqCst);
         }
     }
 
     /// From now on BPF programs look for aliases.
     fn set_aliases(&self) {
-        if let Some(word) = self.word(3) {
-            word.store(1, SeqCst);
-        }
+        self.set(3, 1);
     }
 
     fn word(&self, index: usize) -> Option<&AtomicU64> {
@@ -65,10 +96,16 @@ impl Flags {
     }
 }
 
+/// The loaded programs, and the links of those that are attached and not pinned: they go when it is dropped.
+pub(super) struct Programs {
+    pub(super) ebpf: Ebpf,
+    #[expect(dead_code, reason = "kept for what dropping them does")]
+    pub(super) links: Vec<FdLink>,
+}
+
 /// The loaded programs and their maps.
 pub struct BpfKernel {
-    /// Keeps programs and links; they go when it is dropped.
-    ebpf: Ebpf,
+    programs: Programs,
     source: Source,
     maps: Maps,
     flags: Flags,
@@ -84,8 +121,14 @@ pub(super) struct Maps {
 }
 
 impl BpfKernel {
-    pub(super) fn new(ebpf: Ebpf, source: Source, maps: Maps, flags: Flags, misses: Arc<Misses>) -> Self {
-        Self { ebpf, source, maps, flags, misses }
+    pub(super) fn new(
+        programs: Programs,
+        source: Source,
+        maps: Maps,
+        flags: Flags,
+        misses: Arc<Misses>,
+    ) -> Self {
+        Self { programs, source, maps, flags, misses }
     }
 
     pub fn flags(&self) -> Flags {
@@ -95,6 +138,7 @@ impl BpfKernel {
     /// Runs one of the identity programs in this thread's context and reads its answer.
     fn run(&mut self, name: &'static str, argument: u64) -> io::Result<Option<Probe>> {
         let program: &RawTracePoint = self
+            .programs
             .ebpf
             .program(name)
             .and_then(|program: &Program| program.try_into().ok())
@@ -131,6 +175,10 @@ impl Kernel for BpfKernel {
         self.maps.watched.remove(&key.words()).map_err(io::Error::other)
     }
 
+    fn watched(&mut self) -> io::Result<Vec<(Key, u32)>> {
+        pairs(&self.maps.watched)
+    }
+
     fn add_alias(&mut self, below: Key, slot: u32) -> io::Result<()> {
         self.flags.set_aliases();
         self.maps.aliases.insert(below.words(), slot, 0).map_err(io::Error::other)
@@ -138,6 +186,10 @@ impl Kernel for BpfKernel {
 
     fn remove_alias(&mut self, below: Key) -> io::Result<()> {
         self.maps.aliases.remove(&below.words()).map_err(io::Error::other)
+    }
+
+    fn aliases(&mut self) -> io::Result<Vec<(Key, u32)>> {
+        pairs(&self.maps.aliases)
     }
 
     fn needs_aliases(&self) -> bool {
@@ -174,6 +226,11 @@ impl Kernel for BpfKernel {
             events_lost: self.count(Counter::EventsLost)?,
         })
     }
+}
+
+fn pairs(map: &HashMap<MapData, [u64; 2], u32>) -> io::Result<Vec<(Key, u32)>> {
+    let pairs = map.iter().map(|pair| pair.map(|(key, slot)| (Key::from_words(key), slot)));
+    pairs.collect::<Result<_, _>>().map_err(io::Error::other)
 }
 
 const _: () = assert!(abi::COUNTERS == 5);

@@ -9,17 +9,19 @@ use std::{
 use aya::{
     Btf, Ebpf, EbpfLoader,
     maps::{Array, HashMap, Map, MapData, PerCpuArray, RingBuf},
-    programs::{BtfTracePoint, FEntry, FExit, Program as AyaProgram, ProgramError, RawTracePoint},
+    programs::{Program as AyaProgram, ProgramError, RawTracePoint, links::FdLink},
 };
 use aya_log::EbpfLogger;
 use upcall_common::abi::maps;
 
 use super::{
     Source, SourceChoice,
+    attach::{Attached, Attacher},
     btf::{Layout, LayoutError},
-    hooks::{FEXIT_CORE, Kind, Program},
-    kernel::{BpfKernel, Flags, Maps},
+    hooks::Program,
+    kernel::{BpfKernel, Flags, Maps, Programs},
     misses::Misses,
+    pins::{self, PinError, PinSet, Pins},
     syscalls,
 };
 use crate::{hub::Words, sys::map::MappedArray};
@@ -63,11 +65,15 @@ pub enum LoadError {
     Incomplete(&'static str),
     #[error("cannot reach the BPF maps: {0}")]
     Maps(#[from] aya::maps::MapError),
+    #[error(transparent)]
+    Pins(#[from] PinError),
+    #[error("what is pinned cannot be taken over: {0}; `upcall detach` removes it")]
+    Pinned(String),
     #[error("cannot map the slots into memory: {0}")]
     Memory(#[from] io::Error),
 }
 
-/// A source at work. Dropping it detaches the programs.
+/// A source at work. Dropping it detaches the programs, unless they are pinned.
 pub struct Loaded {
     pub source: Source,
     /// Whether the timestamp tracepoints watch for what the hooks of `fexit` miss.
@@ -81,27 +87,53 @@ pub struct Loaded {
     pub dirty: RingBuf<MapData>,
     pub events: RingBuf<MapData>,
     pub log: Option<EbpfLogger<&'static dyn log::Log>>,
+    /// Names this life of the maps.
+    pub epoch: u64,
+    /// Maps and programs outlive the daemon.
+    pub pinned: bool,
+    pub takeover: Option<Takeover>,
 }
 
-/// Loads the programs and attaches those of the chosen source.
-pub fn load(choice: SourceChoice, sizes: Sizes, log_level: u8) -> Result<Loaded, LoadError> {
+/// The maps are those of an earlier daemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Takeover {
+    /// There may have been changes since its end that nobody marked.
+    pub gap: bool,
+}
+
+/// Loads the programs and attaches those of the chosen source. With `pins`, takes over what is pinned there, or pins
+/// maps and programs. `epoch`: the name of a new life of the maps, not 0.
+pub fn load(
+    choice: SourceChoice,
+    sizes: Sizes,
+    log_level: u8,
+    pins: Option<&Pins>,
+    epoch: u64,
+) -> Result<Loaded, LoadError> {
     let layout = Layout::of_running_kernel()?;
     let btf = Btf::from_sys_fs().map_err(aya::EbpfError::from)?;
-    let mut ebpf = load_object(&layout, &btf, sizes, log_level)?;
+    let set = pins.map(|pins| pins.set(sizes)).transpose()?;
+    let mut ebpf = load_object(&layout, &btf, sizes, log_level, set.as_ref())?;
     let control =
         MappedArray::new(map_fd(ebpf.map(maps::CONTROL).ok_or(LoadError::Incomplete(maps::CONTROL))?)?, 1)?;
     let flags = Flags::new(control);
-    let (source, mut attached, lost) = match choice {
-        SourceChoice::Fexit => with_source(&mut ebpf, Source::Fexit, &layout, &btf)?,
-        SourceChoice::Timestamp => with_source(&mut ebpf, Source::Timestamp, &layout, &btf)?,
-        SourceChoice::Auto => match with_source(&mut ebpf, Source::Fexit, &layout, &btf) {
-            Ok(done) => done,
-            Err(fexit) => with_source(&mut ebpf, Source::Timestamp, &layout, &btf)
-                .map_err(|timestamp| LoadError::NoSource { fexit: why(fexit), timestamp: why(timestamp) })?,
-        },
+    flags.set_events(false);
+    let mut attacher = Attacher { ebpf: &mut ebpf, layout: &layout, btf: &btf };
+    let (source, mut attached, lost) = choose(&mut attacher, choice)?;
+    let net = (source == Source::Fexit).then(|| attacher.net(&flags)).flatten();
+    flags.set_net(net.is_some());
+    let has_net = net.is_some();
+    attached.extend(net.into_iter().flatten());
+    let (programs, links): (Vec<_>, Vec<_>) = attached.into_iter().unzip();
+    let misses = Arc::new(Misses::of(descriptors(&ebpf, &programs)?, has_net, flags.clone()));
+    let (links, takeover) = match &set {
+        Some(set) => (Vec::new(), keep(set, &programs, links, &flags)?),
+        None => (links, None),
     };
-    let net = source == Source::Fexit && spread_net(&mut ebpf, &flags, &layout, &btf, &mut attached);
-    let misses = Arc::new(Misses::of(descriptors(&ebpf, &attached)?, net));
+    if takeover.is_none() {
+        // From here on the pins are whole.
+        flags.set_epoch(epoch);
+    }
     let log = EbpfLogger::init(&mut ebpf).ok();
     for name in ["identify", "peek"] {
         program::<RawTracePoint>(&mut ebpf, name)?.load().map_err(|error| refused(name, &error))?;
@@ -119,13 +151,68 @@ pub fn load(choice: SourceChoice, sizes: Sizes, log_level: u8) -> Result<Loaded,
     let dirty = take(&mut ebpf, maps::DIRTY)?.try_into()?;
     let events = take(&mut ebpf, maps::EVENTS)?.try_into()?;
     let maps = Maps { watched, aliases, counters, probe };
-    let kernel = BpfKernel::new(ebpf, source, maps, flags, Arc::clone(&misses));
-    Ok(Loaded { source, net, lost, attached, misses, kernel, slots, dirty, events, log })
+    let epoch = flags.epoch();
+    let kernel = BpfKernel::new(Programs { ebpf, links }, source, maps, flags, Arc::clone(&misses));
+    Ok(Loaded {
+        source,
+        net: has_net,
+        lost,
+        attached: programs,
+        misses,
+        kernel,
+        slots,
+        dirty,
+        events,
+        log,
+        epoch,
+        pinned: set.is_some(),
+        takeover,
+    })
 }
 
-fn load_object(layout: &Layout, btf: &Btf, sizes: Sizes, log_level: u8) -> Result<Ebpf, LoadError> {
+/// Pins the links in the place of an earlier daemon's, if there was one.
+fn keep(
+    set: &PinSet,
+    programs: &[&'static Program],
+    links: Vec<FdLink>,
+    flags: &Flags,
+) -> Result<Option<Takeover>, LoadError> {
+    // The new programs are at work by now: what the old ones miss from here on, these see.
+    let takeover = match set.whole {
+        true => Some(Takeover { gap: set.misses()? != flags.misses() }),
+        false => None,
+    };
+    // Until clients are safe from the gap, and the new programs' count is known.
+    flags.set_misses(u64::MAX);
+    set.keep(programs.iter().map(|program| program.name()).zip(links).collect(), flags)?;
+    Ok(takeover)
+}
+
+fn choose(
+    attacher: &mut Attacher<'_>,
+    choice: SourceChoice,
+) -> Result<(Source, Vec<Attached>, Vec<Lost>), LoadError> {
+    let mut with = |source| attacher.source(source).map(|(attached, lost)| (source, attached, lost));
+    match choice {
+        SourceChoice::Fexit => with(Source::Fexit),
+        SourceChoice::Timestamp => with(Source::Timestamp),
+        SourceChoice::Auto => with(Source::Fexit).or_else(|fexit| {
+            with(Source::Timestamp)
+                .map_err(|timestamp| LoadError::NoSource { fexit: why(fexit), timestamp: why(timestamp) })
+        }),
+    }
+}
+
+fn load_object(
+    layout: &Layout,
+    btf: &Btf,
+    sizes: Sizes,
+    log_level: u8,
+    set: Option<&PinSet>,
+) -> Result<Ebpf, LoadError> {
     let offsets = layout.offsets()?.words();
-    Ok(EbpfLoader::new()
+    let mut loader = EbpfLoader::new();
+    loader
         .btf(Some(btf))
         .override_global("OFFSETS", &offsets, true)
         .override_global("AYA_LOG_LEVEL", &log_level, false)
@@ -133,90 +220,13 @@ fn load_object(layout: &Layout, btf: &Btf, sizes: Sizes, log_level: u8) -> Resul
         .map_max_entries(maps::WATCHED, sizes.slots)
         .map_max_entries(maps::ALIASES, sizes.slots)
         .map_max_entries(maps::DIRTY, sizes.dirty_ring_bytes)
-        .map_max_entries(maps::EVENTS, sizes.event_ring_bytes)
-        .load(OBJECT)?)
-}
-
-type Attached = (Source, Vec<&'static Program>, Vec<Lost>);
-
-/// Attaches every program of a source, each by itself. `timestamp` needs them all, `fexit` its core.
-fn with_source(ebpf: &mut Ebpf, source: Source, layout: &Layout, btf: &Btf) -> Result<Attached, LoadError> {
-    let (mut attached, mut lost) = (Vec::new(), Vec::new());
-    for program in source.programs() {
-        match attach(ebpf, program, layout, btf) {
-            Ok(()) => attached.push(program),
-            Err(why) => {
-                let needed = match source {
-                    Source::Timestamp => true,
-                    Source::Fexit => FEXIT_CORE.contains(&program.hook),
-                };
-                if needed {
-                    for program in attached {
-                        detach(ebpf, program);
-                    }
-                    let why = format!("{}: {why}", program.name());
-                    return Err(LoadError::Source { source_name: source, why });
-                }
-                lost.push(Lost { program, why });
-            }
+        .map_max_entries(maps::EVENTS, sizes.event_ring_bytes);
+    if let Some(set) = set {
+        for name in pins::MAPS {
+            loader.map_pin_path(name, set.map(name));
         }
     }
-    Ok((source, attached, lost))
-}
-
-/// Attaches the timestamp tracepoints below the hooks, where this kernel has them: what they alone see is a change
-/// that no hook knows of. Whether they are at work.
-fn spread_net(
-    ebpf: &mut Ebpf,
-    flags: &Flags,
-    layout: &Layout,
-    btf: &Btf,
-    attached: &mut Vec<&'static Program>,
-) -> bool {
-    // Before they attach: without it they would mark as a source does.
-    flags.set_net(true);
-    match with_source(ebpf, Source::Timestamp, layout, btf) {
-        Ok((_, net, _)) => {
-            attached.extend(net);
-            true
-        }
-        Err(error) => {
-            tracing::debug!(%error, "no safety net below the hooks");
-            false
-        }
-    }
-}
-
-fn attach(ebpf: &mut Ebpf, wanted: &'static Program, layout: &Layout, btf: &Btf) -> Result<(), String> {
-    let name = wanted.name();
-    let there = match wanted.kind {
-        Kind::Tracepoint => layout.has_tracepoint(wanted.on),
-        Kind::Entry | Kind::Exit => layout.has_function(wanted.on),
-    };
-    if !there {
-        return Err(format!("this kernel has no {}", wanted.on));
-    }
-    let program = ebpf.program_mut(name).ok_or("not in the BPF object")?;
-    let done = match (wanted.kind, program) {
-        (Kind::Tracepoint, AyaProgram::BtfTracePoint(program)) => attach_tracepoint(program, wanted.on, btf),
-        (Kind::Entry, AyaProgram::FEntry(program)) => attach_entry(program, wanted.on, btf),
-        (Kind::Exit, AyaProgram::FExit(program)) => attach_exit(program, wanted.on, btf),
-        _ => return Err("of another type in the BPF object".into()),
-    };
-    done.map_err(|error| describe(&error))
-}
-
-/// A source that is given up must not go on marking.
-fn detach(ebpf: &mut Ebpf, wanted: &Program) {
-    let done = match ebpf.program_mut(wanted.name()) {
-        Some(AyaProgram::BtfTracePoint(program)) => program.unload(),
-        Some(AyaProgram::FEntry(program)) => program.unload(),
-        Some(AyaProgram::FExit(program)) => program.unload(),
-        _ => return,
-    };
-    if let Err(error) = done {
-        tracing::warn!(%error, program = wanted.name(), "cannot unload a BPF program");
-    }
+    Ok(loader.load(OBJECT)?)
 }
 
 fn descriptors<'a>(ebpf: &Ebpf, attached: &[&'a Program]) -> Result<Vec<(&'a Program, OwnedFd)>, LoadError> {
@@ -228,23 +238,8 @@ fn descriptors<'a>(ebpf: &Ebpf, attached: &[&'a Program]) -> Result<Vec<(&'a Pro
     attached.iter().map(of).collect()
 }
 
-fn attach_tracepoint(program: &mut BtfTracePoint, on: &str, btf: &Btf) -> Result<(), ProgramError> {
-    program.load(on, btf)?;
-    program.attach().map(drop)
-}
-
-fn attach_entry(program: &mut FEntry, on: &str, btf: &Btf) -> Result<(), ProgramError> {
-    program.load(on, btf)?;
-    program.attach().map(drop)
-}
-
-fn attach_exit(program: &mut FExit, on: &str, btf: &Btf) -> Result<(), ProgramError> {
-    program.load(on, btf)?;
-    program.attach().map(drop)
-}
-
 /// The whole chain of causes, but of the verifier's log only the end: it may be megabytes.
-fn describe(error: &ProgramError) -> String {
+pub(super) fn describe(error: &ProgramError) -> String {
     if let ProgramError::LoadError { io_error, verifier_log } = error {
         let log = verifier_log.to_string();
         let tail: Vec<_> = log.lines().rev().filter(|line| !line.is_empty()).take(3).collect();

@@ -3,14 +3,20 @@
 //! hub tells of it; otherwise nobody knows of which inode it was, and every client must start anew.
 
 use std::{
+    collections::HashSet,
     fs, io,
-    os::fd::{AsRawFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, OwnedFd},
     sync::{Mutex, PoisonError},
 };
 
+use aya::programs::{ProgramError, loaded_programs};
 use upcall_common::abi::Hook;
 
-use super::hooks::{Kind, Program};
+use super::{
+    hooks::{Kind, Program},
+    kernel::Flags,
+    load::LoadError,
+};
 
 /// What a skipped run of a program costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,30 +56,49 @@ struct Counts {
     alone: u64,
 }
 
+impl Counts {
+    fn sum(self) -> u64 {
+        self.tracepoint + self.backed + self.alone
+    }
+}
+
+/// What a look found.
+#[derive(Clone, Copy, Debug)]
+pub struct Look {
+    /// There may have been changes of which nobody will tell.
+    pub gap: bool,
+    /// Skipped runs of all programs.
+    misses: u64,
+}
+
 /// The programs at work, and the counts when last looked at.
-#[derive(Debug)]
 pub struct Misses {
     programs: Vec<(Class, OwnedFd)>,
     /// Whether there is a safety net.
     net: bool,
+    flags: Flags,
     /// At the last look and the one before.
     known: Mutex<[Counts; 2]>,
 }
 
 impl Misses {
-    pub(super) fn of(programs: Vec<(&Program, OwnedFd)>, net: bool) -> Self {
+    pub(super) fn of(programs: Vec<(&Program, OwnedFd)>, net: bool, flags: Flags) -> Self {
         let programs = programs.into_iter().map(|(program, fd)| (Class::of(program), fd)).collect();
-        Self { programs, net, known: Mutex::default() }
+        Self { programs, net, flags, known: Mutex::default() }
     }
 
-    /// Whether there may have been changes since the last call of which nobody will tell. Takes about 3 us a
-    /// program.
-    pub fn has_gap(&self) -> io::Result<bool> {
+    /// Looks for changes since the last look of which nobody will tell. Takes about 3 us a program.
+    pub fn look(&self) -> io::Result<Look> {
         let now = self.count(|_| true)?;
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let [last, before] = *known;
         *known = [now, last];
-        Ok(is_gap(before, last, now, self.net))
+        Ok(Look { gap: is_gap(before, last, now, self.net), misses: now.sum() })
+    }
+
+    /// No client can miss what the look found, whatever becomes of the daemon.
+    pub fn told(&self, look: &Look) {
+        self.flags.set_misses(look.misses);
     }
 
     /// Skipped runs so far of hooks below which there is the safety net; `None` without one.
@@ -104,6 +129,21 @@ fn is_gap(before: Counts, last: Counts, now: Counts, net: bool) -> bool {
     let backed = now.backed > last.backed;
     let tracepoint = now.tracepoint > if net { before.tracepoint } else { last.tracepoint };
     now.alone > last.alone || if net { backed && tracepoint } else { backed || tracepoint }
+}
+
+/// Skipped runs of programs, known by their ids.
+pub(super) fn of_programs(ids: &HashSet<u32>) -> Result<u64, LoadError> {
+    let mut sum = 0;
+    for program in loaded_programs() {
+        let asked = |error: ProgramError| LoadError::Pinned(error.to_string());
+        let program = program.map_err(asked)?;
+        if ids.contains(&program.id()) {
+            let fd = program.fd().map_err(asked)?;
+            let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd()))?;
+            sum += missed(&info);
+        }
+    }
+    Ok(sum)
 }
 
 /// The count in what the kernel says of a program's descriptor; kernels that have none miss none.

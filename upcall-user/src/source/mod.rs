@@ -1,11 +1,13 @@
 //! How changes are seen: loads the BPF programs, attaches those of one source and hands out the maps. The only
 //! code that talks to aya.
 
+mod attach;
 mod btf;
 mod hooks;
 mod kernel;
 mod load;
 mod misses;
+mod pins;
 mod survey;
 mod syscalls;
 
@@ -14,8 +16,9 @@ use serde::{Deserialize, Serialize};
 pub use btf::{Layout, LayoutError};
 pub use hooks::{FEXIT, Kind, Program, TIMESTAMP};
 pub use kernel::Flags;
-pub use load::{LoadError, Loaded, Lost, Sizes, load};
-pub use misses::Misses;
+pub use load::{LoadError, Loaded, Lost, Sizes, Takeover, load};
+pub use misses::{Look, Misses};
+pub use pins::{PinError, Pins};
 pub use survey::{Exception, Path, Survey, missing_capabilities, survey};
 
 /// How changes are seen.

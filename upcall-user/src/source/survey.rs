@@ -92,7 +92,7 @@ fn attempt(source: Source) -> Result<Vec<Lost>, String> {
         Source::Fexit => super::SourceChoice::Fexit,
         Source::Timestamp => super::SourceChoice::Timestamp,
     };
-    match load::load(choice, SIZES, 0) {
+    match load::load(choice, SIZES, 0, None, 1) {
         Ok(loaded) => Ok(loaded.lost),
         Err(load::LoadError::Source { why, .. }) => Err(why),
         Err(error) => Err(error.to_string()),

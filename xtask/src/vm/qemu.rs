@@ -60,7 +60,18 @@ impl Machine {
         qemu.args(["-nodefaults", "-no-user-config", "-display", "none", "-serial", "stdio", "-no-reboot"])
             // One thread for both processors: with two, the emulator may run code of which the kernel has just patched
             // the first byte (attaching trampolines to 7.3 panicked with `int3`). Machines run side by side instead.
-            .args(["-machine", "q35", "-accel", "tcg,thread=single", "-cpu", "max", "-smp", "2", "-m", "1536"])
+            .args([
+                "-machine",
+                "q35",
+                "-accel",
+                "tcg,thread=single",
+                "-cpu",
+                "max",
+                "-smp",
+                "2",
+                "-m",
+                "1536",
+            ])
             .args(["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"])
             .args(["-append", COMMAND_LINE])
             .arg("-kernel")

@@ -1,0 +1,149 @@
+//! Taking over: slots that an earlier daemon left marked, and those of clients that are gone and may come back.
+
+use std::{
+    collections::HashSet,
+    io,
+    time::{Duration, Instant},
+};
+
+use upcall_common::{
+    abi::{Attrs, Key, Originator, Probe},
+    change::{DATA, OTHER, SIZE, TIMES},
+};
+
+use super::{Hub, Origin, STEP, State};
+
+/// Slots that are kept for new inodes: with less room than that, nothing waits for clients that may come back.
+const RESERVE: u32 = 64;
+/// The same, as a part of all.
+const RESERVED_PART: u32 = 16;
+
+impl Hub {
+    /// Takes over what an earlier daemon watched. `gap`: there may have been changes that nobody marked. Returns the
+    /// number of inodes.
+    pub fn adopt(&self, gap: bool) -> io::Result<usize> {
+        let mut state = self.lock();
+        let (watched, aliases) = (state.kernel.watched()?, state.kernel.aliases()?);
+        let now = Instant::now();
+        let adopted: HashSet<u32> =
+            watched.into_iter().filter_map(|(key, slot)| state.adopt(key, slot)).collect();
+        state.slots.adopt(&adopted, now);
+        for &slot in &adopted {
+            state.resume(slot, gap);
+            let until = now + state.grace;
+            state.unclaimed.insert(slot, until, true);
+        }
+        for (below, slot) in aliases {
+            state.adopt_alias(below, slot);
+        }
+        drop(state);
+        self.reschedule();
+        Ok(adopted.len())
+    }
+
+    /// Nothing that has been said of any inode holds any more: whoever comes back is told that it has changed.
+    pub fn distrust(&self) {
+        let used = self.lock().slots.used();
+        for start in (0..used).step_by(STEP) {
+            let mut state = self.lock();
+            for slot in start..used.min(start.saturating_add(STEP as u32)) {
+                state.raise(slot);
+            }
+        }
+    }
+
+    /// Whether nothing is watched, so that nothing would be lost without the maps.
+    pub fn is_empty(&self) -> bool {
+        self.lock().registry.slots() == 0
+    }
+}
+
+impl State {
+    /// The slot, if it is that of the inode.
+    fn adopt(&mut self, key: Key, slot: u32) -> Option<u32> {
+        let view = self.slots.get(slot).filter(|view| view.key() == key);
+        let Some(view) = view else {
+            // The daemon ended in the midst of it.
+            self.unwatch(key);
+            return None;
+        };
+        let attrs = Attrs { nlink: 1, ..Attrs::default() };
+        let probe = Probe { key, generation: view.generation(), attrs, ..Probe::default() };
+        self.registry.watch(slot, &probe, None, view.version());
+        self.devices.insert(key.dev, slot);
+        Some(slot)
+    }
+
+    /// What was under way when the earlier daemon ended is begun anew; and it may have been told too early.
+    fn resume(&mut self, slot: u32, gap: bool) {
+        let Some(view) = self.slots.get(slot) else { return };
+        let unsettled = view.is_unsettled() || view.has_net();
+        if gap || unsettled {
+            self.raise(slot);
+        }
+        if unsettled {
+            self.note(slot, DATA | SIZE | TIMES | OTHER, Originator::Unknown);
+        }
+    }
+
+    fn adopt_alias(&mut self, below: Key, slot: u32) {
+        match self.registry.watched_mut(slot) {
+            Some(watched) if watched.below.is_none() => watched.below = Some(below),
+            _ => self.remove_alias(below),
+        }
+    }
+
+    /// Somebody is interested in a slot again, if it is one of those that wait.
+    pub(super) fn claim(&mut self, slot: u32, probe: &Probe, origin: Option<Origin>) {
+        let Some(entry) = self.unclaimed.remove(slot) else { return };
+        if let Some(watched) = self.registry.watched_mut(slot) {
+            watched.origin = origin;
+            watched.overlay = probe.overlay != 0;
+        }
+        if !entry.adopted {
+            return;
+        }
+        // While there was no daemon, another filesystem, or an older state of it, may have taken the device's number.
+        let proven = self
+            .slots
+            .get(slot)
+            .is_some_and(|view| !view.is_dirty() && view.attrs(view.version()) == Some(probe.attrs));
+        if !proven {
+            self.raise(slot);
+        }
+    }
+
+    /// The version that clients know is not the last one any more, and nobody is told now.
+    fn raise(&mut self, slot: u32) {
+        if let Some(view) = self.slots.get(slot) {
+            let version = view.raise();
+            // It is no mark.
+            self.registry.marks_taken(slot, version);
+        }
+    }
+
+    /// The last interest in a slot went with its client.
+    pub(super) fn leave(&mut self, slot: u32) {
+        let wait = self.grace > Duration::ZERO && self.has_reserve() && self.registry.is_attached(slot);
+        match wait {
+            true => self.unclaimed.insert(slot, Instant::now() + self.grace, false),
+            false => self.release(slot),
+        }
+    }
+
+    /// Makes room for a new inode in good time: a slot that is given up rests before it is used again.
+    pub(super) fn make_room(&mut self) {
+        for _ in 0..2 {
+            if self.has_reserve() {
+                return;
+            }
+            let Some(slot) = self.unclaimed.pop() else { return };
+            self.release(slot);
+        }
+    }
+
+    fn has_reserve(&self) -> bool {
+        let capacity = self.slots.capacity();
+        self.slots.left() > usize::try_from(RESERVE.max(capacity / RESERVED_PART)).unwrap_or(usize::MAX)
+    }
+}
