@@ -19,7 +19,7 @@ use tests::{
     raw::Raw,
     scene::Scene,
 };
-use upcall_client::{Notice, ResyncReason, Watch, change};
+use upcall_client::{Notice, Watch, change};
 use upcall_common::wire::{Known, Target};
 
 use crate::trials::Trials;
@@ -92,7 +92,7 @@ fn meanwhile(filesystem: &Filesystem, end: impl Fn(&mut Daemon) -> Result<()>) -
                 if filesystem.name == "overlayfs" { told.is_superset(&changed) } else { told == changed };
             ensure!(right, "changed {changed:?}, told {told:?}; {}", daemon.log());
             let resync = |notice: &&Notice| matches!(notice, Notice::Resync { .. });
-            let resync = listener.heard.iter().find(resync).filter(|_| !is_shutdown(&listener.heard));
+            let resync = listener.heard.iter().find(resync);
             ensure!(resync.is_none(), "it told {resync:?}");
             listener.heard.clear();
         }
@@ -101,12 +101,6 @@ fn meanwhile(filesystem: &Filesystem, end: impl Fn(&mut Daemon) -> Result<()>) -
         helper.write(last)?;
         listener.until_told(FILES - 1, change::DATA).await
     })
-}
-
-/// A daemon that ends in order says so with a RESYNC.
-fn is_shutdown(heard: &[Notice]) -> bool {
-    let shutdown = |notice: &Notice| matches!(notice, Notice::Resync { reason: ResyncReason::Shutdown, .. });
-    heard.iter().any(shutdown)
 }
 
 fn changed_cookie(notice: &Notice) -> Option<u64> {
