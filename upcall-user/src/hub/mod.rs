@@ -551,13 +551,7 @@ impl State {
             return;
         }
         let Some(view) = self.slots.get(slot) else { return };
-        let mut version = view.version();
-        let mut marks = self.registry.marks_taken(slot, version);
-        if marks == 0 {
-            version = view.raise();
-            // Raising is no mark; but there may have been one just before it.
-            marks = self.registry.marks_taken(slot, version).saturating_sub(1);
-        }
+        let (version, marks) = view.version_taken(|version| self.registry.marks_taken(slot, version));
         if changes & NLINK != 0 && attached {
             self.orphan(slot, self.slots.get(slot).map_or(1, |view| view.last_attrs().nlink));
         }

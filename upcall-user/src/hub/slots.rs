@@ -7,7 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use upcall_common::abi::{Attrs, Key, Slot, Word};
+use upcall_common::{
+    abi::{Attrs, Key, Slot, Word},
+    protocol,
+};
 
 /// A slot as words: what the BPF programs know as [`Slot`].
 pub type Words = [AtomicU64; WORDS];
@@ -22,20 +25,21 @@ const KEY: usize = 3;
 const GENERATION_AND_LOCK: usize = 5;
 const ATTRS_VERSION: usize = 6;
 const ATTRS: usize = 7;
-pub(super) const NET: usize = 13;
+const NET: usize = 13;
 
 /// One slot.
 #[derive(Clone, Copy)]
 pub struct View<'a>(&'a Words);
 
 impl View<'_> {
-    /// Takes what is pending. A full barrier: the version read afterwards covers what was taken.
+    /// Takes what is pending.
     pub fn take(&self) -> Word {
-        // Most looks during a scan find nothing; they should not dirty the cache line.
-        if self.0[PENDING].load(SeqCst) == 0 {
-            return Word::default();
-        }
-        Word(self.0[PENDING].swap(0, SeqCst))
+        protocol::take(self)
+    }
+
+    /// As [`protocol::version`].
+    pub fn version_taken(&self, since: impl FnMut(u64) -> u64) -> (u64, u64) {
+        protocol::version(self, since)
     }
 
     pub fn is_dirty(&self) -> bool {
@@ -62,10 +66,7 @@ impl View<'_> {
 
     /// What the safety net saw and no hook has told of since: see [`Slot::net`].
     pub fn take_net(&self) -> u64 {
-        match self.0[NET].load(SeqCst) {
-            0 => 0,
-            _ => self.0[NET].swap(0, SeqCst),
-        }
+        protocol::take_net(self)
     }
 
     pub fn has_net(&self) -> bool {
@@ -74,15 +75,7 @@ impl View<'_> {
 
     /// The attributes, if they are those of `version` and nobody was storing others meanwhile.
     pub fn attrs(&self, version: u64) -> Option<Attrs> {
-        let stored = || {
-            self.0[ATTRS_VERSION].load(SeqCst) == version
-                && self.0[GENERATION_AND_LOCK].load(SeqCst) >> 32 == 0
-        };
-        if !stored() {
-            return None;
-        }
-        let attrs = self.last_attrs();
-        stored().then_some(attrs)
+        protocol::attrs(self, version, || self.last_attrs())
     }
 
     /// The attributes stored last, whatever version they are of.
@@ -96,6 +89,30 @@ impl View<'_> {
             word.store(value, SeqCst);
         }
         self.0[ATTRS_VERSION].store(version, SeqCst);
+    }
+}
+
+impl protocol::Slot for View<'_> {
+    type Word = AtomicU64;
+
+    fn pending(&self) -> &AtomicU64 {
+        &self.0[PENDING]
+    }
+
+    fn version(&self) -> &AtomicU64 {
+        &self.0[VERSION]
+    }
+
+    fn lock(&self) -> &AtomicU64 {
+        &self.0[GENERATION_AND_LOCK]
+    }
+
+    fn attrs_version(&self) -> &AtomicU64 {
+        &self.0[ATTRS_VERSION]
+    }
+
+    fn net(&self) -> &AtomicU64 {
+        &self.0[NET]
     }
 }
 
