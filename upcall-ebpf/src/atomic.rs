@@ -3,13 +3,18 @@
 //!
 //! Safety of all: `word` points into a map value.
 
-use core::intrinsics::{AtomicOrdering, atomic_cxchg, atomic_or, atomic_xadd, atomic_xchg};
+use core::intrinsics::{AtomicOrdering, atomic_and, atomic_cxchg, atomic_or, atomic_xadd, atomic_xchg};
 
 const SEQ: AtomicOrdering = AtomicOrdering::SeqCst;
 
 #[inline(always)]
 pub unsafe fn or(word: *mut u64, bits: u64) -> u64 {
     unsafe { atomic_or::<u64, u64, SEQ>(word, bits) }
+}
+
+#[inline(always)]
+pub unsafe fn and(word: *mut u64, bits: u64) -> u64 {
+    unsafe { atomic_and::<u64, u64, SEQ>(word, bits) }
 }
 
 #[inline(always)]
@@ -25,14 +30,4 @@ pub unsafe fn exchange(word: *mut u64, value: u64) -> u64 {
 #[inline(always)]
 pub unsafe fn compare_exchange(word: *mut u64, old: u64, new: u64) {
     unsafe { atomic_cxchg::<u64, SEQ, SEQ>(word, old, new) };
-}
-
-#[inline(always)]
-pub unsafe fn try_lock(word: *mut u32) -> bool {
-    unsafe { atomic_cxchg::<u32, SEQ, SEQ>(word, 0, 1).1 }
-}
-
-#[inline(always)]
-pub unsafe fn unlock(word: *mut u32) {
-    unsafe { atomic_xchg::<u32, SEQ>(word, 0) };
 }

@@ -12,6 +12,7 @@ mod kernel;
 mod maps;
 mod mark;
 mod probe;
+mod shared;
 mod timestamp;
 
 #[panic_handler]

@@ -1,16 +1,18 @@
 //! The one way from a hook to a client: find the slot of the changed inode, mark it, queue it once.
 
-use aya_ebpf::{bindings::BPF_RB_FORCE_WAKEUP, helpers::bpf_get_current_pid_tgid};
+use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_log_ebpf::debug;
 use upcall_common::{
-    abi::{Counter, Hook, Key, NET_SEVERAL, SCAN, Slot, Word},
+    abi::{Counter, Hook, Key, Slot, Word},
     change::OTHER,
+    protocol::{self, Marked},
 };
 
 use crate::{
-    atomic, event,
+    event,
     kernel::{self, Ptr},
-    maps::{ALIASES, DIRTY, SLOTS, WATCHED, control, count},
+    maps::{ALIASES, SLOTS, WATCHED, control, count},
+    shared::{Dirty, View},
 };
 
 /// A change that a hook saw.
@@ -103,31 +105,19 @@ pub fn net(key: Key) {
     let Some(index) = unsafe { WATCHED.get(&key) }.copied() else { return };
     let Some(slot) = SLOTS.get_ptr_mut(index) else { return };
     // SAFETY: the map returned `slot`.
-    unsafe {
-        let before = atomic::exchange(&raw mut (*slot).net, thread);
-        if before != 0 && before != thread {
-            atomic::exchange(&raw mut (*slot).net, NET_SEVERAL);
-        }
-        if atomic::or(&raw mut (*slot).pending, Word::of_net().0) == 0 {
-            queue(index);
-        }
+    let slot = unsafe { View::new(slot) };
+    if protocol::net(&slot, &Dirty, index, thread) == Marked::RingFull {
+        ring_full(index);
     }
 }
 
-/// A hook has told of what the safety net may have seen, as the same thread does.
+/// Whether the safety net saw its change in a thread of which a hook tells now.
 #[inline(always)]
-unsafe fn told(slot: *mut Slot, by: u32) {
-    // SAFETY: `slot` is a map value.
-    unsafe {
-        let net = (&raw const (*slot).net).read_volatile();
+fn ours(net: u64, by: u32) -> bool {
+    match by {
+        CURRENT => net as u32 == kernel::thread(),
         // Completions come in other threads than the one in which the net saw the write begin.
-        let ours = match by {
-            CURRENT => net as u32 == kernel::thread(),
-            by => (net >> 32) as u32 == by,
-        };
-        if net != 0 && net != NET_SEVERAL && ours {
-            atomic::compare_exchange(&raw mut (*slot).net, net, 0);
-        }
+        by => (net >> 32) as u32 == by,
     }
 }
 
@@ -166,16 +156,17 @@ fn mark<const FINAL: bool>(index: u32, inode: u64, generation: u32, changes: u32
         if reused {
             debug!(&(), "slot {}: generation {} is not the watched one", index, generation);
         }
+        let view = View::new(slot);
         if FINAL {
-            told(slot, by);
+            protocol::hooked(&view, |net| ours(net, by));
         }
-        // The version rises before the bits show, so whoever takes the bits reads a version that covers them.
-        let version = atomic::add(&raw mut (*slot).version, 1) + 1;
-        (&raw mut (*slot).inode).write_volatile(inode);
-        if FINAL {
-            store_attrs(slot, inode, version);
-        }
-        dirty(slot, index, word(changes, by));
+        let marked = protocol::mark(&view, &Dirty, index, word(changes, by), |version| {
+            (&raw mut (*slot).inode).write_volatile(inode);
+            if FINAL {
+                store_attrs(slot, inode, version);
+            }
+        });
+        tally(index, marked);
     }
 }
 
@@ -191,26 +182,28 @@ fn word(changes: u32, by: u32) -> Word {
 #[inline(always)]
 unsafe fn add(slot: *mut Slot, index: u32, word: Word) {
     // SAFETY: `slot` is a map value.
-    unsafe {
-        atomic::add(&raw mut (*slot).version, 1);
-        dirty(slot, index, word);
+    let view = unsafe { View::new(slot) };
+    tally(index, protocol::mark(&view, &Dirty, index, word, |_| ()));
+}
+
+#[inline(always)]
+fn tally(index: u32, marked: Marked) {
+    count(Counter::Marked);
+    match marked {
+        Marked::Queued => {}
+        Marked::Coalesced => count(Counter::Coalesced),
+        Marked::RingFull => ring_full(index),
     }
 }
 
 #[inline(always)]
-unsafe fn dirty(slot: *mut Slot, index: u32, word: Word) {
-    count(Counter::Marked);
-    // SAFETY: `slot` is a map value.
-    if unsafe { atomic::or(&raw mut (*slot).pending, word.0) } == 0 {
-        queue(index);
-    } else {
-        count(Counter::Coalesced);
-    }
+fn ring_full(index: u32) {
+    count(Counter::RingFull);
+    debug!(&(), "dirty ring full at slot {}: scan", index);
 }
 
 /// An overlay's inode gets size and times late, and stores to a mapping change them late: what it says now may never
-/// be told. Whoever finds the lock taken leaves the attributes to the holder; the versions then differ, which tells
-/// the daemon not to trust them.
+/// be told.
 #[inline(always)]
 unsafe fn store_attrs(slot: *mut Slot, inode: u64, version: u64) {
     if kernel::is_overlay(inode) || kernel::mapped(inode) > 0 {
@@ -218,27 +211,8 @@ unsafe fn store_attrs(slot: *mut Slot, inode: u64, version: u64) {
     }
     // SAFETY: `slot` is a map value.
     unsafe {
-        if atomic::try_lock(&raw mut (*slot).attrs_lock) {
+        protocol::store_attrs(&View::new(slot), version, || {
             (&raw mut (*slot).attrs).write_volatile(kernel::attrs(inode));
-            (&raw mut (*slot).attrs_version).write_volatile(version);
-            atomic::unlock(&raw mut (*slot).attrs_lock);
-        }
-    }
-}
-
-/// Puts a slot that has just become dirty into the ring. A full ring loses nothing: the slot stays dirty and
-/// the flag sends the daemon to look at all slots. The second attempt wakes it in case it emptied the ring
-/// between the first one and the flag.
-#[inline(always)]
-fn queue(index: u32) {
-    if DIRTY.output::<u32>(index, 0).is_ok() {
-        return;
-    }
-    count(Counter::RingFull);
-    debug!(&(), "dirty ring full at slot {}: scan", index);
-    if let Some(control) = control() {
-        // SAFETY: the map returned it; only this value is ever written here.
-        unsafe { (&raw mut (*control).scan).write_volatile(1) };
-        let _ = DIRTY.output::<u32>(SCAN, u64::from(BPF_RB_FORCE_WAKEUP));
+        });
     }
 }

@@ -3,8 +3,11 @@
 use std::{io, os::fd::AsRawFd, sync::Arc, time::Duration};
 
 use aya::maps::{MapData, RingBuf};
-use tokio::time::Instant;
-use upcall_common::abi::SCAN;
+use tokio::{io::unix::AsyncFdReadyMutGuard, time::Instant};
+use upcall_common::{
+    abi::SCAN,
+    protocol::{self, Reader},
+};
 
 use crate::{
     access::Exports,
@@ -32,18 +35,8 @@ pub async fn run(
         let schedule = hub.schedule();
         tokio::select! {
             ready = ring.readable_mut() => {
-                let mut guard = ready?;
-                let slots = drain(guard.get_inner_mut());
-                if slots.len() < TURN {
-                    // Before the flag is looked at: a record that comes now wakes this task again.
-                    guard.clear_ready();
-                }
-                hub.dispatch(slots.into_iter().filter(|slot| *slot != SCAN));
-                // Names go with the upcalls that now wait, rather than after them.
-                namer.drain(&hub);
-                if flags.take_scan() {
-                    hub.scan();
-                }
+                let ready = ready?;
+                protocol::turn(&mut Turn { ready, flags: &flags, hub: &hub, namer: &namer, slots: Vec::new() });
             }
             () = until(schedule.settle_in.map(|left| Instant::now() + left.max(Duration::from_micros(100)))) => {
                 settle(&hub, &exports);
@@ -55,17 +48,47 @@ pub async fn run(
     }
 }
 
-fn drain(ring: &mut RingBuf<MapData>) -> Vec<u32> {
-    let mut slots = Vec::new();
-    while slots.len() < TURN
-        && let Some(item) = ring.next()
-    {
-        match <[u8; 4]>::try_from(&*item) {
-            Ok(bytes) => slots.push(u32::from_ne_bytes(bytes)),
-            Err(_) => tracing::error!(bytes = item.len(), "a record of the dirty ring has the wrong size"),
+/// What is read while the ring is ready.
+struct Turn<'a> {
+    ready: AsyncFdReadyMutGuard<'a, RingBuf<MapData>>,
+    flags: &'a Flags,
+    hub: &'a Hub,
+    namer: &'a Namer,
+    slots: Vec<u32>,
+}
+
+impl Reader for Turn<'_> {
+    fn drain(&mut self) -> bool {
+        let ring = self.ready.get_inner_mut();
+        while self.slots.len() < TURN {
+            let Some(item) = ring.next() else { return true };
+            match <[u8; 4]>::try_from(&*item) {
+                Ok(bytes) => self.slots.push(u32::from_ne_bytes(bytes)),
+                Err(_) => {
+                    tracing::error!(bytes = item.len(), "a record of the dirty ring has the wrong size")
+                }
+            }
         }
+        false
     }
-    slots
+
+    fn rest(&mut self) {
+        self.ready.clear_ready();
+    }
+
+    fn take(&mut self) {
+        self.hub.dispatch(self.slots.drain(..).filter(|slot| *slot != SCAN));
+        // Names go with the upcalls that now wait, rather than after them.
+        self.namer.drain(self.hub);
+    }
+
+    fn take_scan(&mut self) -> bool {
+        self.flags.take_scan()
+    }
+
+    fn scan(&mut self) {
+        self.hub.scan();
+    }
 }
 
 async fn until(moment: Option<Instant>) {

@@ -110,4 +110,7 @@ const _: () = {
     assert!(size_of::<Key>() == 16);
     assert!(size_of::<Attrs>() == 48);
     assert!(size_of::<Slot>() == 128);
+    // One word to both sides: `protocol::Slot::lock`.
+    assert!(core::mem::offset_of!(Slot, generation) % 8 == 0);
+    assert!(core::mem::offset_of!(Slot, attrs_lock) == core::mem::offset_of!(Slot, generation) + 4);
 };

@@ -11,7 +11,10 @@ use upcall_common::{
     change::{DATA, OTHER, SIZE, TIMES},
 };
 
-use super::{Hub, Origin, STEP, State};
+use super::{
+    Hub, Origin, STEP, State,
+    slots::{QUARANTINE, View},
+};
 
 /// Slots that are kept for new inodes: with less room than that, nothing waits for clients that may come back.
 const RESERVE: u32 = 64;
@@ -28,6 +31,7 @@ impl Hub {
         let adopted: HashSet<u32> =
             watched.into_iter().filter_map(|(key, slot)| state.adopt(key, slot)).collect();
         state.slots.adopt(&adopted, now);
+        state.unlock(&adopted);
         for &slot in &adopted {
             state.resume(slot, gap);
             let until = now + state.grace;
@@ -72,6 +76,15 @@ impl State {
         self.registry.watch(slot, &probe, None, view.version());
         self.devices.insert(key.dev, slot);
         Some(slot)
+    }
+
+    /// The earlier daemon may have ended while it stored attributes; a BPF program that does so now is done soon.
+    fn unlock(&self, slots: &HashSet<u32>) {
+        let views = || slots.iter().filter_map(|slot| self.slots.get(*slot)).filter(View::is_locked);
+        if views().next().is_some() {
+            std::thread::sleep(QUARANTINE);
+            views().for_each(|view| view.unlock());
+        }
     }
 
     /// What was under way when the earlier daemon ended is begun anew; and it may have been told too early.

@@ -429,11 +429,10 @@ impl State {
         view.set_inode(probe.inode);
         let settled = probe.busy == 0 && view.version() == version && !view.is_dirty();
         let mut resting = settled;
+        if settled {
+            view.set_attrs(settle::sure_at(version, &probe), &probe.attrs);
+        }
         if self.kernel.marks_early() {
-            if settled {
-                // With such a source no BPF program stores attributes.
-                view.set_attrs(settle::sure_at(version, &probe), &probe.attrs);
-            }
             resting &= !settle::may_stay_silent(&probe.attrs, clock);
             if !resting {
                 let changes = DATA | SIZE | TIMES;
@@ -588,13 +587,7 @@ impl State {
             return;
         }
         let Some(view) = self.slots.get(slot) else { return };
-        let mut version = view.version();
-        let mut marks = self.registry.marks_taken(slot, version);
-        if marks == 0 {
-            version = view.raise();
-            // Raising is no mark; but there may have been one just before it.
-            marks = self.registry.marks_taken(slot, version).saturating_sub(1);
-        }
+        let (version, marks) = view.version_taken(|version| self.registry.marks_taken(slot, version));
         if changes & NLINK != 0 && attached {
             self.orphan(slot, self.slots.get(slot).map_or(1, |view| view.last_attrs().nlink));
         }

@@ -7,7 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use upcall_common::abi::{Attrs, Key, Slot, Word};
+use upcall_common::{
+    abi::{Attrs, Key, Slot, Word},
+    protocol,
+};
 
 /// A slot as words: what the BPF programs know as [`Slot`].
 pub type Words = [AtomicU64; WORDS];
@@ -33,13 +36,14 @@ const UNSETTLED: usize = 14;
 pub struct View<'a>(&'a Words);
 
 impl View<'_> {
-    /// Takes what is pending. A full barrier: the version read afterwards covers what was taken.
+    /// Takes what is pending.
     pub fn take(&self) -> Word {
-        // Most looks during a scan find nothing; they should not dirty the cache line.
-        if self.0[PENDING].load(SeqCst) == 0 {
-            return Word::default();
-        }
-        Word(self.0[PENDING].swap(0, SeqCst))
+        protocol::take(self)
+    }
+
+    /// As [`protocol::version`].
+    pub fn version_taken(&self, since: impl FnMut(u64) -> u64) -> (u64, u64) {
+        protocol::version(self, since)
     }
 
     pub fn is_dirty(&self) -> bool {
@@ -66,10 +70,7 @@ impl View<'_> {
 
     /// What the safety net saw and no hook has told of since: see [`Slot::net`].
     pub fn take_net(&self) -> u64 {
-        match self.0[NET].load(SeqCst) {
-            0 => 0,
-            _ => self.0[NET].swap(0, SeqCst),
-        }
+        protocol::take_net(self)
     }
 
     pub fn has_net(&self) -> bool {
@@ -95,15 +96,7 @@ impl View<'_> {
 
     /// The attributes, if they are those of `version` and nobody was storing others meanwhile.
     pub fn attrs(&self, version: u64) -> Option<Attrs> {
-        let stored = || {
-            self.0[ATTRS_VERSION].load(SeqCst) == version
-                && self.0[GENERATION_AND_LOCK].load(SeqCst) >> 32 == 0
-        };
-        if !stored() {
-            return None;
-        }
-        let attrs = self.last_attrs();
-        stored().then_some(attrs)
+        protocol::attrs(self, version, || self.last_attrs())
     }
 
     /// The attributes stored last, whatever version they are of.
@@ -111,18 +104,53 @@ impl View<'_> {
         Attrs::from_words(std::array::from_fn(|i| self.0[ATTRS + i].load(SeqCst)))
     }
 
-    /// For a source whose BPF programs store none.
+    /// Stores what the daemon has read itself, as the attributes of `version`.
     pub fn set_attrs(&self, version: u64, attrs: &Attrs) {
-        for (word, value) in self.0[ATTRS..].iter().zip(attrs.words()) {
-            word.store(value, SeqCst);
-        }
-        self.0[ATTRS_VERSION].store(version, SeqCst);
+        protocol::store_attrs(self, version, || {
+            for (word, value) in self.0[ATTRS..].iter().zip(attrs.words()) {
+                word.store(value, SeqCst);
+            }
+        });
+    }
+
+    /// Nobody can store attributes now.
+    pub fn is_locked(&self) -> bool {
+        self.0[GENERATION_AND_LOCK].load(SeqCst) >> 32 != 0
+    }
+
+    /// Whoever held the lock is gone.
+    pub fn unlock(&self) {
+        self.0[GENERATION_AND_LOCK].fetch_and(u64::from(u32::MAX), SeqCst);
+    }
+}
+
+impl protocol::Slot for View<'_> {
+    type Word = AtomicU64;
+
+    fn pending(&self) -> &AtomicU64 {
+        &self.0[PENDING]
+    }
+
+    fn version(&self) -> &AtomicU64 {
+        &self.0[VERSION]
+    }
+
+    fn lock(&self) -> &AtomicU64 {
+        &self.0[GENERATION_AND_LOCK]
+    }
+
+    fn attrs_version(&self) -> &AtomicU64 {
+        &self.0[ATTRS_VERSION]
+    }
+
+    fn net(&self) -> &AtomicU64 {
+        &self.0[NET]
     }
 }
 
 /// A freed slot may still be marked by a program that looked it up before; by then it must not belong to
 /// another inode. Such programs run for microseconds.
-const QUARANTINE: Duration = Duration::from_millis(100);
+pub(super) const QUARANTINE: Duration = Duration::from_millis(100);
 
 /// All slots.
 pub struct Slots {

@@ -14,7 +14,10 @@ use aya::{
     maps::{HashMap, MapData, PerCpuArray},
     programs::{Program, RawTracePoint, RawTracePointRunOptions, TestRun, links::FdLink},
 };
-use upcall_common::abi::{self, Control, Counter, Key, Probe};
+use upcall_common::{
+    abi::{self, Control, Counter, Key, Probe},
+    protocol,
+};
 
 use super::{Misses, Source};
 use crate::{
@@ -36,7 +39,7 @@ impl Flags {
 
     /// Whether a BPF program found the dirty ring full since the last call.
     pub fn take_scan(&self) -> bool {
-        self.word(0).is_some_and(|word| word.load(SeqCst) != 0 && word.swap(0, SeqCst) != 0)
+        self.word(0).is_some_and(protocol::take_scan)
     }
 
     /// Whether BPF programs write events.
