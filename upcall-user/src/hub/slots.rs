@@ -25,7 +25,7 @@ const KEY: usize = 3;
 const GENERATION_AND_LOCK: usize = 5;
 const ATTRS_VERSION: usize = 6;
 const ATTRS: usize = 7;
-const NET: usize = 13;
+pub(super) const NET: usize = 13;
 
 /// One slot.
 #[derive(Clone, Copy)]
