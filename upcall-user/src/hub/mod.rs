@@ -589,7 +589,9 @@ impl State {
         let Some(view) = self.slots.get(slot) else { return };
         let (version, marks) = view.version_taken(|version| self.registry.marks_taken(slot, version));
         if changes & NLINK != 0 && attached {
-            self.orphan(slot, self.slots.get(slot).map_or(1, |view| view.last_attrs().nlink));
+            // Where nobody knows, it is looked at.
+            let attrs = self.slots.get(slot).and_then(|view| view.attrs(version));
+            self.orphan(slot, attrs.map_or(0, |attrs| attrs.nlink));
         }
         self.totals.takes += 1;
         self.hand_on(Taken { slot, changes, originator, version, marks }, wake);
