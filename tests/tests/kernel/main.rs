@@ -4,6 +4,7 @@
 mod account;
 mod bad_input;
 mod barrier;
+mod coherence;
 mod coverage;
 mod inodes;
 mod lifecycle;
@@ -87,6 +88,7 @@ fn trials<'a>(filesystems: &'a Filesystems, tally: &Arc<Tally>) -> Trials<'a> {
     race::add(&mut trials);
     subvolumes::add(&mut trials);
     tick::add(&mut trials);
+    coherence::add(&mut trials);
     slow::add(&mut trials);
     coverage::check(&mut trials);
     trials
