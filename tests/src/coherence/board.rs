@@ -17,6 +17,8 @@ use crate::sys::shared::SharedWords;
 pub(crate) const MOST: usize = 16;
 /// Most stages.
 pub(crate) const STAGES: usize = 64;
+/// Most kinds of actions.
+const ACTIONS: usize = 128;
 /// Operations of a stage that are remembered.
 const HISTORY: usize = 24;
 
@@ -25,7 +27,10 @@ const CHECK: usize = 1;
 const WRITERS: usize = 8;
 const CLIENTS: usize = WRITERS + MOST;
 const EXCUSES: usize = CLIENTS + MOST;
-const FIRST_STAGE: usize = EXCUSES + MOST;
+/// How often each action has succeeded, and how often any has failed.
+const DONE: usize = EXCUSES + MOST;
+const FAILED: usize = DONE + ACTIONS;
+const FIRST_STAGE: usize = FAILED + 1;
 /// Of a stage: its lock, how many operations have begun, and how many have ended; then those remembered.
 const LOCK: usize = 0;
 const BEGUN: usize = 1;
@@ -70,6 +75,7 @@ pub(crate) struct Turn<'a> {
     board: &'a Board,
     stage: usize,
     number: u64,
+    action: usize,
     alone: bool,
     pub(crate) errno: u64,
 }
@@ -147,13 +153,20 @@ impl Board {
         for (field, value) in [(0, now_ns()), (1, 0), (2, writer as u64), (3, action as u64), (4, 0)] {
             self.remembered(stage, number, field).store(value, SeqCst);
         }
-        Some(Turn { board: self, stage, number, alone, errno: 0 })
+        Some(Turn { board: self, stage, number, action, alone, errno: 0 })
     }
 
     /// How many operations a stage has seen, if none is under way.
     pub(crate) fn at_rest(&self, stage: usize) -> Option<u64> {
         let ended = self.of(stage, ENDED).load(SeqCst);
         (self.of(stage, BEGUN).load(SeqCst) == ended).then_some(ended)
+    }
+
+    /// How many actions have succeeded, of how many kinds, and how many have failed.
+    pub(crate) fn done(&self) -> (u64, usize, u64) {
+        let done: Vec<u64> = (DONE..FAILED).map(|word| self.word(word).load(SeqCst)).collect();
+        let kinds = done.iter().filter(|count| **count > 0).count();
+        (done.iter().sum(), kinds, self.word(FAILED).load(SeqCst))
     }
 
     /// The latest operations of a stage, oldest first.
@@ -189,6 +202,8 @@ impl Board {
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         let Self { board, stage, number, .. } = *self;
+        let count = if self.errno == 0 { DONE + self.action } else { FAILED };
+        board.word(count).fetch_add(1, SeqCst);
         board.remembered(stage, number, 4).store(self.errno, SeqCst);
         board.remembered(stage, number, 1).store(now_ns(), SeqCst);
         board.of(stage, ENDED).fetch_add(1, SeqCst);
@@ -250,6 +265,7 @@ mod tests {
         drop(first);
         assert_eq!(board.at_rest(0), Some(2));
         assert_eq!(board.at_rest(1), Some(0));
+        assert_eq!(board.done(), (2, 2, 0));
         Ok(())
     }
 

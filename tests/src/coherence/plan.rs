@@ -61,6 +61,11 @@ faults! {
 }
 
 impl Plan {
+    /// What runs it again.
+    pub fn command(&self, filesystem: &str) -> String {
+        format!("cargo xtask coherence --filesystem {filesystem} --plan '{self}'")
+    }
+
     pub fn has(&self, fault: Fault) -> bool {
         self.faults.contains(&fault)
     }

@@ -159,8 +159,11 @@ impl World<'_> {
         let befallen = self.befallen.iter().map(|(fault, count)| format!("{} {count}", fault.name()));
         let counts = counts.named().map(|(name, count)| format!("{name} {count}"));
         let befallen = befallen.collect::<Vec<_>>().join(", ");
-        let summary =
-            format!("checks {checks}, {}; faults: {befallen}", counts.collect::<Vec<_>>().join(", "));
+        let (done, kinds, failed) = self.board.done();
+        let summary = format!(
+            "operations {done} of {kinds} kinds and {failed} failed, checks {checks}, {}; faults: {befallen}",
+            counts.collect::<Vec<_>>().join(", ")
+        );
         Outcome { findings, summary }
     }
 }

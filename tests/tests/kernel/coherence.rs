@@ -2,30 +2,45 @@
 //! > updating only by upcalls. When writers pause, after a SYNC every cache equals the disk; while they run, a read made
 //! > after a SYNC is never older than the SYNC.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use anyhow::{Context, bail};
 use libtest_mimic::Completion;
 use tests::{
     Result,
     coherence::{self, Plan},
     daemon::Program,
-    filesystem::Filesystem,
+    deadline::in_vm,
+    filesystem::{Filesystem, Filesystems},
     program,
 };
 
 use crate::trials::Trials;
 
+/// The argument that asks for long runs alone; the next one is the plan.
+pub(crate) const LONG: &str = "--coherence";
+
+/// A short run of each kind.
 const SECONDS: u64 = 8;
 
 pub(crate) fn add(trials: &mut Trials<'_>) {
-    trials.on_each("caches_are_coherent", |filesystem| {
-        let plan = format!("seed={} seconds={SECONDS}", seed());
-        check(filesystem, &plan.parse()?)
-    });
+    trials.on_each("caches_are_coherent", |filesystem| short(filesystem, "none"));
+    trials.on_each("caches_are_coherent_whatever_befalls", |filesystem| short(filesystem, "all"));
 }
 
-/// Another one each time.
-fn seed() -> u64 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |now| now.as_secs())
+/// One run on each filesystem, as the plan has it.
+pub(crate) fn long<'a>(filesystems: &'a Filesystems, plan: &str) -> Result<Trials<'a>> {
+    let plan: Plan = plan.parse()?;
+    let mut trials = Trials::new(filesystems);
+    trials.on_each("coherence", move |filesystem| check(filesystem, &plan));
+    Ok(trials)
+}
+
+fn short(filesystem: &Filesystem, faults: &str) -> Result<Completion> {
+    // Another one each time.
+    let seed = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+    let size = if in_vm() { "writers=2 clients=4 stages=5" } else { "" };
+    check(filesystem, &format!("seed={seed} seconds={SECONDS} faults={faults} {size}").parse()?)
 }
 
 fn check(filesystem: &Filesystem, plan: &Plan) -> Result<Completion> {
@@ -34,7 +49,7 @@ fn check(filesystem: &Filesystem, plan: &Plan) -> Result<Completion> {
     let outcome = coherence::run(plan, &filesystem.root, program).with_context(|| plan.to_string())?;
     println!("coherence: {}: {}", filesystem.name, outcome.summary);
     if !outcome.findings.is_empty() {
-        bail!("{}", outcome.findings.join("\n"));
+        bail!("{}\nto run it again: {}", outcome.findings.join("\n"), plan.command(filesystem.name));
     }
     Ok(Completion::Completed)
 }
