@@ -20,6 +20,8 @@ pub(crate) struct Cache {
     pub(crate) uses_attrs: bool,
     /// Since when it cannot be trusted: there is no connection.
     pub(crate) in_doubt: bool,
+    /// Interests that are of no use any more.
+    pub(crate) useless: Vec<u64>,
     pub(crate) counts: Counts,
 }
 
@@ -29,6 +31,8 @@ pub(crate) struct Entry {
     pub(crate) subject: Subject,
     pub(crate) interest: u64,
     pub(crate) identity: Identity,
+    /// A name, which may be another inode's when it is registered again.
+    pub(crate) by_path: bool,
     /// Open for as long as it is watched; or it is opened by name whenever it is read.
     pub(crate) held: Option<File>,
     /// The highest one heard of.
@@ -79,7 +83,9 @@ impl Cache {
             }
             Notice::Changed { cookie, version, .. } => {
                 counts.changed += 1;
-                if let Some(entry) = self.entries.get_mut(cookie) {
+                if self.entries.get(cookie).is_some_and(|entry| entry.by_path) {
+                    self.useless.extend(self.entries.remove(cookie).map(|entry| entry.interest));
+                } else if let Some(entry) = self.entries.get_mut(cookie) {
                     entry.last = format!("{notice:?}");
                     entry.version = *version;
                     entry.kept = None;
@@ -91,9 +97,16 @@ impl Cache {
             }
             Notice::Resync { .. } => {
                 counts.resync += 1;
+                if self.in_doubt {
+                    // All have been registered again.
+                    let by_path = self.entries.extract_if(.., |_, entry| entry.by_path);
+                    self.useless.extend(by_path.map(|(_, entry)| entry.interest));
+                }
                 for entry in self.entries.values_mut() {
                     entry.last = format!("{notice:?}");
                     entry.kept = None;
+                    // It may be of another epoch, in which versions start anew.
+                    entry.version = 0;
                 }
             }
             Notice::Disconnected { .. } => {
@@ -136,7 +149,8 @@ mod tests {
         for cookie in [1, 2] {
             let (subject, identity) = (Subject::default(), Identity::default());
             let (held, kept, last) = (None, Some(view()), String::new());
-            let entry = Entry { subject, interest: cookie, identity, held, version: 5, kept, last };
+            let (interest, by_path) = (cookie, cookie == 1);
+            let entry = Entry { subject, interest, identity, by_path, held, version: 5, kept, last };
             cache.entries.insert(cookie, entry);
         }
         cache
@@ -184,11 +198,24 @@ mod tests {
         let mut cache = cache(false);
         cache.hear(&Notice::Disconnected { reason: String::new() });
         assert!(cache.in_doubt);
-        cache.hear(&Notice::Changed { cookie: 1, interest: 1, version: 9, attrs: None });
         cache.hear(&Notice::Reconnected);
         assert!(!cache.in_doubt);
-        assert_eq!((keeps(&cache), cache.counts.unchanged), ([false, true], 1));
-        cache.hear(&Notice::Resync { reason: ResyncReason::Epoch, text: String::new() });
-        assert_eq!(keeps(&cache), [false, false]);
+        assert_eq!((keeps(&cache), cache.counts.unchanged), ([true, true], 2));
+        cache.hear(&Notice::Changed { cookie: 2, interest: 2, version: 9, attrs: None });
+        assert_eq!((keeps(&cache), cache.entries[&2].version), ([true, false], 9));
+    }
+
+    #[test]
+    fn a_name_that_is_registered_again_may_be_another_inodes() {
+        let mut changed = cache(false);
+        changed.hear(&Notice::Changed { cookie: 1, interest: 1, version: 9, attrs: None });
+        assert_eq!((changed.entries.len(), changed.useless), (1, vec![1]));
+        let resync = Notice::Resync { reason: ResyncReason::Epoch, text: String::new() };
+        for in_doubt in [false, true] {
+            let mut cache = cache(false);
+            cache.in_doubt = in_doubt;
+            cache.hear(&resync);
+            assert_eq!((keeps(&cache), cache.useless.is_empty()), ([false, false], !in_doubt));
+        }
     }
 }

@@ -9,8 +9,9 @@ use tokio::time::{Instant, sleep, timeout};
 use upcall_client::{Address, Error, Notice, Options, Upcalls};
 
 use super::{
-    board::{Board, GLANCE, Phase, now_ns},
+    board::{Board, GLANCE, Phase},
     cache::Cache,
+    history,
     plan::Plan,
     post::{Equipment, Post},
     report::{Broken, Finding, Report, say},
@@ -179,6 +180,7 @@ impl Client {
     }
 
     pub(super) fn find(&self, what: Broken, stage: Option<usize>, details: String) -> io::Result<()> {
-        say(&Report::Finding(Finding { what, client: self.index, at_ns: now_ns(), stage, details }))
+        let history = stage.map_or_else(String::new, |stage| history::of(&self.board, stage));
+        say(&Report::Finding(Finding { what, client: self.index, details, history }))
     }
 }

@@ -27,10 +27,11 @@ struct Wanted {
     by: By,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 enum By {
     Path,
-    Handle,
+    /// Its type and bytes. Not every filesystem has them.
+    Handle(i32, Vec<u8>),
     Descriptor,
 }
 
@@ -71,6 +72,7 @@ impl Client {
             return Ok(());
         }
         let mut gone = Vec::new();
+        let mut interests = std::mem::take(&mut self.cache.useless);
         let empty = self.cache.entries.iter_mut().filter(|(_, entry)| entry.kept.is_none());
         for (cookie, entry) in empty.take(BATCH) {
             let path = self.tree.path(entry.subject);
@@ -81,7 +83,7 @@ impl Client {
             }
         }
         let entries = gone.iter().filter_map(|cookie| self.cache.entries.remove(cookie));
-        let interests = entries.map(|entry| entry.interest).collect();
+        interests.extend(entries.map(|entry| entry.interest));
         self.give_up(interests).await
     }
 
@@ -91,7 +93,7 @@ impl Client {
         let identity = Identity::of(&file).ok()?;
         let by = match self.rng.u8(..4) {
             0 if self.unix => By::Descriptor,
-            1 => By::Handle,
+            1 => sys::handle_of(&file).map_or(By::Path, |(kind, handle)| By::Handle(kind, handle)),
             _ => By::Path,
         };
         let cookie = self.next_cookie;
@@ -101,13 +103,9 @@ impl Client {
 
     fn watch(&self, wanted: &Wanted) -> Result<Watch> {
         let path = self.tree.path(wanted.subject);
-        Ok(match wanted.by {
+        Ok(match &wanted.by {
             By::Descriptor => Watch::descriptor(wanted.file.try_clone()?, wanted.cookie),
-            By::Handle => match sys::handle_of(&wanted.file) {
-                Ok((kind, handle)) => Watch::handle(self.tree.root(), kind, handle, wanted.cookie),
-                // Not every filesystem has them.
-                Err(_) => Watch::path(path, wanted.cookie),
-            },
+            By::Handle(kind, handle) => Watch::handle(self.tree.root(), *kind, handle.clone(), wanted.cookie),
             By::Path => Watch::path(path, wanted.cookie),
         })
     }
@@ -115,13 +113,15 @@ impl Client {
     /// Another inode may have taken the name before it was registered: then the interest is returned.
     fn enter(&mut self, wanted: Wanted, made: Registered) -> Option<u64> {
         let Wanted { subject, cookie, file, identity, by } = wanted;
-        if by != By::Descriptor && !is_at(&self.tree.path(subject), identity) {
+        if by == By::Path && !is_at(&self.tree.path(subject), identity) {
             return Some(made.interest);
         }
         self.cache.counts.registered += 1;
         let held = self.rng.bool().then_some(file);
         let Registered { interest, version, .. } = made;
-        let entry = Entry { subject, interest, identity, held, version, kept: None, last: String::new() };
+        let by_path = by == By::Path;
+        let entry =
+            Entry { subject, interest, identity, by_path, held, version, kept: None, last: String::new() };
         self.cache.entries.insert(cookie, entry);
         None
     }
@@ -134,6 +134,8 @@ impl Client {
             Code::NotFound | Code::StaleHandle | Code::BadTarget => {}
             // Over TCP one is nobody, who may not read everything.
             Code::NotPermitted if !self.unix => {}
+            // What has been removed is in no export.
+            Code::NotExported if !is_at(&self.tree.path(wanted.subject), wanted.identity) => {}
             _ => {
                 let path = self.tree.path(wanted.subject);
                 let details = format!("{}: {code}: {}", path.display(), code.meaning());

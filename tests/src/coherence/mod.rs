@@ -11,6 +11,7 @@ mod compare;
 mod crew;
 mod disk;
 mod faults;
+mod history;
 mod interests;
 mod plan;
 mod post;

@@ -1,6 +1,9 @@
 //! What a client says: a JSON object a line.
 
-use std::io::{self, Write};
+use std::{
+    fmt,
+    io::{self, Write},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -17,11 +20,16 @@ pub(crate) enum Report {
 pub(crate) struct Finding {
     pub(crate) what: Broken,
     pub(crate) client: usize,
-    /// Of the run's clock.
-    pub(crate) at_ns: u64,
-    /// What happened to it is in the history of this stage.
-    pub(crate) stage: Option<usize>,
     pub(crate) details: String,
+    /// What was done to its stage, in lines.
+    pub(crate) history: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { what, client, details, history } = self;
+        write!(f, "{what:?}: client {client}: {details}\n{history}")
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

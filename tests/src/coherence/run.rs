@@ -1,7 +1,6 @@
 //! A run: writers write and faults befall for a while, all writers pause, all clients check, and so on.
 
 use std::{
-    fmt::Write,
     path::Path,
     time::{Duration, Instant},
 };
@@ -10,8 +9,7 @@ use anyhow::{Context, Result};
 use nix::sys::stat::{Mode, umask};
 
 use super::{
-    action,
-    board::{self, Board, Remembered},
+    board::{self, Board},
     cache::Counts,
     crew::Crew,
     faults::{self, World},
@@ -78,7 +76,7 @@ pub fn run(plan: &Plan, parent: &Path, program: Program) -> Result<Outcome> {
 }
 
 impl World<'_> {
-    fn go(&mut self, found: &mut Vec<(Finding, String)>) -> Result<u64> {
+    fn go(&mut self, found: &mut Vec<Finding>) -> Result<u64> {
         let end = Instant::now() + Duration::from_secs(self.plan.seconds);
         let mut checks = 0;
         while found.is_empty() && Instant::now() < end {
@@ -90,7 +88,7 @@ impl World<'_> {
         Ok(checks)
     }
 
-    fn check(&mut self, found: &mut Vec<(Finding, String)>) -> Result<()> {
+    fn check(&mut self, found: &mut Vec<Finding>) -> Result<()> {
         // A client may wait for a connection, then for what it is not told, and each look takes its time.
         let limit = patience() * 4;
         let phase = self.board.pause();
@@ -113,33 +111,15 @@ impl World<'_> {
         Ok(())
     }
 
-    /// With the history as it is now: writers pause.
-    fn collect(&self, found: &mut Vec<(Finding, String)>) {
+    fn collect(&self, found: &mut Vec<Finding>) {
         for report in self.crew.reports.try_iter() {
             if let Report::Finding(finding) = report {
-                let history = finding.stage.map(|stage| self.history(stage, finding.at_ns));
-                found.push((finding, history.unwrap_or_default()));
+                found.push(finding);
             }
         }
     }
 
-    fn history(&self, stage: usize, now: u64) -> String {
-        let actions = action::all();
-        let mut text = String::new();
-        for Remembered { begun_ns, ended_ns, writer, action, errno } in self.board.history(stage) {
-            let before = |ns: u64| (now as f64 - ns as f64) / 1e6;
-            let name = usize::try_from(action).ok().and_then(|action| actions.get(action));
-            let name = name.map_or("?", |action| action.name());
-            let errno = if errno == 0 { String::new() } else { format!(" errno {errno}") };
-            let (begun, ended) = (before(begun_ns), before(ended_ns));
-            // Writing to a text cannot fail.
-            let _ =
-                writeln!(text, "    {begun:>9.1} to {ended:>9.1} ms before: writer {writer} {name}{errno}");
-        }
-        text
-    }
-
-    fn outcome(mut self, mut found: Vec<(Finding, String)>, checks: u64) -> Outcome {
+    fn outcome(mut self, mut found: Vec<Finding>, checks: u64) -> Outcome {
         self.board.end();
         let mut findings = Vec::new();
         if let Err(error) = self.crew.finish() {
@@ -149,13 +129,10 @@ impl World<'_> {
         for report in self.crew.reports.try_iter() {
             match report {
                 Report::Counts(of_client) => counts.add(&of_client),
-                Report::Finding(finding) => found.push((finding, String::new())),
+                Report::Finding(finding) => found.push(finding),
             }
         }
-        findings.extend(found.into_iter().map(|(finding, history)| {
-            let Finding { what, client, details, .. } = finding;
-            format!("{what:?}: client {client}: {details}\n{history}")
-        }));
+        findings.extend(found.iter().map(Finding::to_string));
         let befallen = self.befallen.iter().map(|(fault, count)| format!("{} {count}", fault.name()));
         let counts = counts.named().map(|(name, count)| format!("{name} {count}"));
         let befallen = befallen.collect::<Vec<_>>().join(", ");
