@@ -41,7 +41,10 @@ pub async fn run(
                 hub.dispatch(slots.into_iter().filter(|slot| *slot != SCAN));
                 // Names go with the upcalls that now wait, rather than after them.
                 namer.drain(&hub);
-                if flags.take_scan() {
+                let scan = flags.take_scan();
+                #[cfg(feature = "sabotage")]
+                let scan = scan && !crate::sabotage::skips_scan();
+                if scan {
                     hub.scan();
                 }
             }
@@ -60,6 +63,10 @@ fn drain(ring: &mut RingBuf<MapData>) -> Vec<u32> {
     while slots.len() < TURN
         && let Some(item) = ring.next()
     {
+        #[cfg(feature = "sabotage")]
+        if crate::sabotage::drops_record() {
+            continue;
+        }
         match <[u8; 4]>::try_from(&*item) {
             Ok(bytes) => slots.push(u32::from_ne_bytes(bytes)),
             Err(_) => tracing::error!(bytes = item.len(), "a record of the dirty ring has the wrong size"),

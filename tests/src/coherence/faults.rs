@@ -43,6 +43,8 @@ pub(crate) struct World<'a> {
     pub(crate) rng: Rng,
     /// Clients that never read.
     pub(crate) mute: Vec<Raw>,
+    /// The daemon whose memory is limited.
+    pub(crate) limited: u32,
     /// How often each has befallen.
     pub(crate) befallen: Vec<(Fault, u64)>,
 }
@@ -116,10 +118,11 @@ impl World<'_> {
             self.mute.push(events);
             self.count(Fault::Events);
         }
-        if self.plan.has(Fault::Memory) {
+        if self.plan.has(Fault::Memory) && self.limited != self.daemon.pid() {
             let most = Some(self.daemon.address_space()? + MORE);
             let pid = rustix::process::Pid::from_raw(self.daemon.pid().try_into()?);
-            prlimit(pid, Resource::As, Rlimit { current: most, maximum: most })?;
+            prlimit(pid, Resource::As, Rlimit { current: most, maximum: None })?;
+            self.limited = self.daemon.pid();
             self.count(Fault::Memory);
         }
         Ok(())
@@ -158,7 +161,7 @@ impl World<'_> {
                 Ok(())
             }
             Fault::Unmount => match &self.visitor {
-                Some(visitor) => visitor.visit(&self.daemon.unix()),
+                Some(visitor) => visitor.visit(&self.daemon.unix(), self.plan.has(Fault::Slots)),
                 None => Ok(()),
             },
             _ => Ok(()),

@@ -46,6 +46,12 @@ pub(crate) enum Broken {
     Refused,
 }
 
+impl Broken {
+    pub(crate) fn is_stale(self) -> bool {
+        matches!(self, Self::StaleWhileWriting | Self::StaleAfterSync | Self::NotTold)
+    }
+}
+
 pub(crate) fn say(report: &Report) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "{}", serde_json::to_string(report)?)?;

@@ -34,6 +34,8 @@ const STRETCH: std::ops::Range<u64> = 600..2200;
 pub struct Outcome {
     /// Promises that were not kept, each with what led to it.
     pub findings: Vec<String>,
+    /// Those of them that are about something stale.
+    pub stale: usize,
     /// What was done, in a line.
     pub summary: String,
 }
@@ -67,8 +69,19 @@ pub fn run(plan: &Plan, parent: &Path, program: Program) -> Result<Outcome> {
         })?;
     }
     let (mute, befallen) = (Vec::new(), Vec::new());
-    let mut world =
-        World { plan, board: &board, tree: &tree, daemon, crew, proxy, visitor, rng, mute, befallen };
+    let mut world = World {
+        plan,
+        board: &board,
+        tree: &tree,
+        daemon,
+        crew,
+        proxy,
+        visitor,
+        rng,
+        mute,
+        limited: 0,
+        befallen,
+    };
     let mut found = Vec::new();
     let checks =
         world.go(&mut found).with_context(|| format!("the daemon's log:\n{}", world.daemon.log()))?;
@@ -132,6 +145,7 @@ impl World<'_> {
                 Report::Finding(finding) => found.push(finding),
             }
         }
+        let stale = found.iter().filter(|finding| finding.what.is_stale()).count();
         findings.extend(found.iter().map(Finding::to_string));
         let befallen = self.befallen.iter().map(|(fault, count)| format!("{} {count}", fault.name()));
         let counts = counts.named().map(|(name, count)| format!("{name} {count}"));
@@ -141,6 +155,6 @@ impl World<'_> {
             "operations {done} of {kinds} kinds and {failed} failed, checks {checks}, {}; faults: {befallen}",
             counts.collect::<Vec<_>>().join(", ")
         );
-        Outcome { findings, summary }
+        Outcome { findings, stale, summary }
     }
 }

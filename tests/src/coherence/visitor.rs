@@ -5,8 +5,8 @@ use std::{
     os::unix::fs::PermissionsExt,
 };
 
-use anyhow::{Context, Result};
-use upcall_client::{Address, Notice, Watch};
+use anyhow::{Context, Result, ensure};
+use upcall_client::{Address, Code, Notice, Watch};
 
 use crate::{
     listener::{Listener, runtime},
@@ -27,8 +27,8 @@ impl Visitor {
         Ok(Some(Self(own)))
     }
 
-    /// Watches files, takes them away with their filesystem, and hears of the end of each.
-    pub(crate) fn visit(&self, daemon: &Address) -> Result<()> {
+    /// Watches files, as far as there are slots, takes them away with their filesystem, and hears of the end of each.
+    pub(crate) fn visit(&self, daemon: &Address, few_slots: bool) -> Result<()> {
         let files: Vec<_> = (0..FILES).map(|number| self.0.root().join(number.to_string())).collect();
         for file in &files {
             fs::write(file, "here today")?;
@@ -36,11 +36,19 @@ impl Visitor {
         runtime()?.block_on(async {
             let mut listener = Listener::connect(daemon, "of the unmounted").await?;
             let watches = files.iter().zip(0..).map(|(file, cookie)| Watch::path(file, cookie));
-            listener.watch(watches.collect()).await?;
+            let client = listener.client.clone();
+            let outcomes = listener.listening(client.register(watches.collect())).await??;
+            let refused = outcomes.iter().filter_map(|outcome| outcome.as_ref().err());
+            ensure!(
+                refused.clone().all(|error| error.code == Code::NoSlots && few_slots),
+                "refused: {:?}",
+                refused.collect::<Vec<_>>()
+            );
+            let watched = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
             self.0.unmount()?;
             let ended = |heard: &[Notice]| {
                 let ends = heard.iter().filter(|it| matches!(it, Notice::Upcall { ended: true, .. }));
-                ends.count() as u64 == FILES
+                ends.count() == watched
             };
             listener.until("the end of all files of an unmounted filesystem", ended).await
         })?;

@@ -4,7 +4,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use libtest_mimic::Completion;
 use tests::{
     Result,
@@ -26,6 +26,9 @@ const SECONDS: u64 = 8;
 pub(crate) fn add(trials: &mut Trials<'_>) {
     trials.on_each("caches_are_coherent", |filesystem| short(filesystem, "none"));
     trials.on_each("caches_are_coherent_whatever_befalls", |filesystem| short(filesystem, "all"));
+    for (what, sabotage, faults) in SABOTAGES {
+        trials.on("ext4", what, move |filesystem| is_noticed(filesystem, sabotage, faults));
+    }
 }
 
 /// One run on each filesystem, as the plan has it.
@@ -51,5 +54,25 @@ fn check(filesystem: &Filesystem, plan: &Plan) -> Result<Completion> {
     if !outcome.findings.is_empty() {
         bail!("{}\nto run it again: {}", outcome.findings.join("\n"), plan.command(filesystem.name));
     }
+    Ok(Completion::Completed)
+}
+
+/// Promises that a sabotaged daemon breaks, each with the faults by which that shows.
+const SABOTAGES: [(&str, &str, &str); 3] = [
+    ("a_dropped_record_is_noticed", "drop-record:200", "none"),
+    ("a_skipped_scan_is_noticed", "skip-scan:1", "ring"),
+    ("a_lost_registration_is_noticed", "lose-registration", "cut"),
+];
+
+/// Long enough for any of them to be noticed; the run ends with that.
+const NOTICED_IN: u64 = 40;
+
+fn is_noticed(filesystem: &Filesystem, sabotage: &'static str, faults: &str) -> Result<Completion> {
+    // Built by `cargo xtask test`, natively.
+    let Some(path) = std::env::var_os("UPCALL_SABOTAGED_BIN") else { return Ok(Completion::ignored()) };
+    let program = Program { path: path.into(), sabotage: Some(sabotage.to_owned()) };
+    let plan: Plan = format!("seconds={NOTICED_IN} faults={faults}").parse()?;
+    let outcome = coherence::run(&plan, &filesystem.root, program).context(sabotage)?;
+    ensure!(outcome.stale > 0, "nothing was found stale: {}{}", outcome.summary, outcome.findings.join("\n"));
     Ok(Completion::Completed)
 }
