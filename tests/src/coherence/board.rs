@@ -51,7 +51,7 @@ pub(crate) struct Board(SharedWords);
 /// What writers and clients are to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
-    Write,
+    Write(u64),
     Pause(u64),
     Over,
 }
@@ -89,7 +89,7 @@ impl Board {
     pub(crate) fn phase(&self) -> Phase {
         match self.word(PHASE).load(SeqCst) {
             OVER => Phase::Over,
-            number if number % 2 == 0 => Phase::Write,
+            number if number % 2 == 0 => Phase::Write(number),
             number => Phase::Pause(number),
         }
     }
@@ -286,11 +286,11 @@ mod tests {
     #[test]
     fn writers_write_until_they_are_to_pause() -> Result<()> {
         let board = board()?;
-        assert_eq!(board.phase(), Phase::Write);
+        assert_eq!(board.phase(), Phase::Write(0));
         let pause = board.pause();
         assert_eq!(board.phase(), Phase::Pause(pause));
         board.resume();
-        assert_eq!(board.phase(), Phase::Write);
+        assert_eq!(board.phase(), Phase::Write(pause + 1));
         board.end();
         assert_eq!(board.phase(), Phase::Over);
         Ok(())

@@ -5,13 +5,15 @@ use std::{collections::BTreeMap, fs::File};
 use serde::{Deserialize, Serialize};
 use upcall_client::{
     Attrs, Notice,
-    change::{ATIME, MODE, NLINK, OWNER, RENAME, TIMES},
+    change::{ACL, ATIME, FLAGS, MODE, NLINK, OWNER, RENAME, TIMES, XATTR},
 };
 
 use super::{disk::Identity, tree::Subject, view::View};
 
 /// Changes of which upcalls tell all when they bring attributes.
 const TOLD_WHOLE: u32 = TIMES | ATIME | MODE | OWNER | NLINK | RENAME;
+/// Changes that leave contents and entries as they are.
+const BESIDE_CONTENTS: u32 = TOLD_WHOLE | XATTR | ACL | FLAGS;
 
 #[derive(Debug, Default)]
 pub(crate) struct Cache {
@@ -38,6 +40,8 @@ pub(crate) struct Entry {
     /// The highest one heard of.
     pub(crate) version: u64,
     pub(crate) kept: Option<View>,
+    /// Of what is kept, contents and entries alone are good.
+    pub(crate) in_part: bool,
     /// What was heard last, for who must find out what went wrong.
     pub(crate) last: String,
 }
@@ -61,7 +65,7 @@ macro_rules! counts {
 }
 
 counts! {
-    registered, refused, no_slots, read, upcalls, dropped, attrs_used, ended, disconnected, changed, unchanged, lost,
+    registered, refused, no_slots, read, upcalls, dropped, attrs_used, contents_kept, ended, disconnected, changed, unchanged, lost,
     resync, syncs, syncs_failed, verified_writing, verified_sync, verified_told,
 }
 
@@ -77,7 +81,7 @@ impl Cache {
                     entry.last = format!("{notice:?}");
                     if *version > entry.version {
                         entry.version = *version;
-                        entry.told(*mask, attrs.filter(|_| self.uses_attrs), counts);
+                        entry.told(*mask, *attrs, self.uses_attrs, counts);
                     }
                 }
             }
@@ -123,14 +127,26 @@ impl Cache {
 }
 
 impl Entry {
-    fn told(&mut self, mask: u32, attrs: Option<Attrs>, counts: &mut Counts) {
+    fn told(&mut self, mask: u32, attrs: Option<Attrs>, uses_attrs: bool, counts: &mut Counts) {
         match (&mut self.kept, attrs) {
-            (Some(kept), Some(attrs)) if mask & !TOLD_WHOLE == 0 => {
+            (Some(kept), Some(attrs)) if uses_attrs && mask & !TOLD_WHOLE == 0 => {
                 counts.attrs_used += 1;
                 kept.attrs = attrs;
             }
-            (kept, _) => counts.dropped += u64::from(kept.take().is_some()),
+            (Some(_), _) if uses_attrs && mask & !BESIDE_CONTENTS == 0 => {
+                counts.contents_kept += 1;
+                self.in_part = true;
+            }
+            (kept, _) => {
+                counts.dropped += u64::from(kept.take().is_some());
+                self.in_part = false;
+            }
         }
+    }
+
+    /// What is kept, if all of it is good.
+    pub(crate) fn whole(&self) -> Option<&View> {
+        self.kept.as_ref().filter(|_| !self.in_part)
     }
 }
 
@@ -150,7 +166,8 @@ mod tests {
             let (subject, identity) = (Subject::default(), Identity::default());
             let (held, kept, last) = (None, Some(view()), String::new());
             let (interest, by_path) = (cookie, cookie == 1);
-            let entry = Entry { subject, interest, identity, by_path, held, version: 5, kept, last };
+            let entry =
+                Entry { subject, interest, identity, by_path, held, version: 5, kept, in_part: false, last };
             cache.entries.insert(cookie, entry);
         }
         cache
@@ -182,6 +199,15 @@ mod tests {
         cache.hear(&upcall(DATA | TIMES, 7, Some(attrs), false));
         assert_eq!(keeps(&cache), [false, true]);
         assert_eq!(cache.counts.attrs_used, 1);
+    }
+
+    #[test]
+    fn contents_stay_good_when_something_else_changed() {
+        let mut cache = cache(true);
+        cache.hear(&upcall(XATTR | TIMES, 6, None, false));
+        assert_eq!((keeps(&cache), cache.entries[&1].whole()), ([true, true], None));
+        cache.hear(&upcall(DATA, 7, None, false));
+        assert_eq!(keeps(&cache), [false, true]);
     }
 
     #[test]

@@ -11,14 +11,18 @@ use crate::deadline::patience;
 /// Between two looks at what has not been told yet.
 const AGAIN: Duration = Duration::from_millis(20);
 
+/// Whether what clients keep in this pause must be right by upcalls alone. In the others they ask for a barrier.
+pub(super) fn is_told(pause: u64) -> bool {
+    pause % 4 == 3
+}
+
 impl Client {
     /// Nobody writes: all that is kept must be what is on the disk. After a SYNC in one pause, in the next one by
     /// upcalls alone, which may take their time.
     pub(super) async fn check(&mut self, phase: u64) -> Result<()> {
-        if phase % 4 == 1 {
-            self.sync_at_pause().await?;
-        } else {
-            self.wait_to_be_told().await?;
+        match is_told(phase) {
+            true => self.wait_to_be_told().await?,
+            false => self.sync_at_pause().await?,
         }
         self.check_connection()
     }
@@ -26,8 +30,7 @@ impl Client {
     /// What is kept after a SYNC must be something that was there at its start or later. So where nobody has been at
     /// work from before the SYNC until after the look, it must be what is there.
     pub(super) async fn sync_and_compare(&mut self, broken: Broken) -> Result<()> {
-        let rests: BTreeMap<usize, u64> =
-            (0..self.tree.stages()).filter_map(|stage| Some((stage, self.board.at_rest(stage)?))).collect();
+        let rests = self.at_rest();
         if self.sync().await? {
             self.compare(broken, &rests)?;
         }
@@ -42,7 +45,7 @@ impl Client {
             }
             self.listen(AGAIN).await?;
         }
-        let rests = self.all_rest();
+        let rests = self.at_rest();
         self.compare(Broken::StaleAfterSync, &rests)
     }
 
@@ -50,18 +53,19 @@ impl Client {
         let end = Instant::now() + patience();
         while Instant::now() < end {
             self.listen(AGAIN).await?;
-            if !self.cache.in_doubt && self.first_stale(&self.all_rest()).is_none() {
+            if !self.cache.in_doubt && self.first_stale(&self.at_rest()).is_none() {
                 break;
             }
         }
         if self.cache.in_doubt {
             return Ok(());
         }
-        let rests = self.all_rest();
+        let rests = self.at_rest();
         self.compare(Broken::NotTold, &rests)
     }
 
-    fn all_rest(&self) -> BTreeMap<usize, u64> {
+    /// Stages where nobody is at work, with how many operations each has seen.
+    fn at_rest(&self) -> BTreeMap<usize, u64> {
         (0..self.tree.stages()).filter_map(|stage| Some((stage, self.board.at_rest(stage)?))).collect()
     }
 
@@ -100,7 +104,7 @@ impl Client {
     fn first_stale_counting(&self, rests: &BTreeMap<usize, u64>, compared: &mut u64) -> Option<(u64, View)> {
         for (cookie, entry) in &self.cache.entries {
             let stage = entry.subject.stage;
-            let (Some(kept), Some(rest)) = (&entry.kept, rests.get(&stage)) else { continue };
+            let (Some(kept), Some(rest)) = (entry.whole(), rests.get(&stage)) else { continue };
             let path = self.tree.path(entry.subject);
             // Another inode may have the name now: that one is not watched, but its directory is by who cares.
             let Some(view) = disk::look(entry.held.as_ref(), &path, entry.identity) else { continue };

@@ -73,10 +73,15 @@ impl Client {
         }
         let mut gone = Vec::new();
         let mut interests = std::mem::take(&mut self.cache.useless);
-        let empty = self.cache.entries.iter_mut().filter(|(_, entry)| entry.kept.is_none());
+        let empty = self.cache.entries.iter_mut().filter(|(_, entry)| entry.whole().is_none());
         for (cookie, entry) in empty.take(BATCH) {
             let path = self.tree.path(entry.subject);
-            entry.kept = disk::look(entry.held.as_ref(), &path, entry.identity);
+            let there = disk::look(entry.held.as_ref(), &path, entry.identity);
+            entry.kept = match (entry.kept.take(), there) {
+                (Some(kept), Some(there)) if entry.in_part => Some(kept.completed(there)),
+                (_, there) => there,
+            };
+            entry.in_part = false;
             self.cache.counts.read += 1;
             if entry.kept.is_none() {
                 gone.push(*cookie);
@@ -120,8 +125,17 @@ impl Client {
         let held = self.rng.bool().then_some(file);
         let Registered { interest, version, .. } = made;
         let by_path = by == By::Path;
-        let entry =
-            Entry { subject, interest, identity, by_path, held, version, kept: None, last: String::new() };
+        let entry = Entry {
+            subject,
+            interest,
+            identity,
+            by_path,
+            held,
+            version,
+            kept: None,
+            in_part: false,
+            last: String::new(),
+        };
         self.cache.entries.insert(cookie, entry);
         None
     }

@@ -43,6 +43,12 @@ impl View {
         Ok(Self { attrs: attrs(file)?, contents, xattrs, flags, entries })
     }
 
+    /// With all but contents and entries from another look.
+    pub(crate) fn completed(self, other: Self) -> Self {
+        let Self { contents, entries, .. } = self;
+        Self { contents, entries, ..other }
+    }
+
     /// What differs, in words.
     pub(crate) fn differs(&self, other: &Self) -> String {
         let (was, is) = (&self.attrs, &other.attrs);

@@ -39,7 +39,7 @@ pub(crate) fn run(post: &Post) -> Result<()> {
                 thread::sleep(GLANCE);
                 continue;
             }
-            Phase::Write => {}
+            Phase::Write(_) => {}
         }
         let stage = rng.usize(..plan.stages);
         let (number, stage) = match special.get(rng.usize(..SPECIAL)) {
