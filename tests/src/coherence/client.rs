@@ -65,7 +65,7 @@ pub(crate) fn run(post: &Post) -> Result<()> {
         let mut client = Client {
             index: post.index,
             subjects: tree.subjects(),
-            cache: Cache { uses_attrs: post.index % 2 == 0, ..Cache::default() },
+            cache: Cache { uses_attrs: (post.index / 2).is_multiple_of(2), ..Cache::default() },
             unix: matches!(address, Address::Unix(_)),
             next_cookie: 1,
             waiting: Vec::new(),

@@ -103,14 +103,19 @@ impl View<'_> {
 /// another inode. Such programs run for microseconds.
 const QUARANTINE: Duration = Duration::from_millis(100);
 
+/// Versions that an inode has to itself each time it gets a slot. A client that registers a name again may mean another
+/// inode by now: that one's version must not be the one it holds. (One that outgrows this may share some, and an equal
+/// one then is a coincidence in millions.)
+const TENURE: u64 = 1 << 24;
+
 /// All slots.
 pub struct Slots {
     memory: Box<dyn Deref<Target = [Words]> + Send>,
     /// Slots below this one have been in use.
     fresh: u32,
     freed: VecDeque<(Instant, u32)>,
-    /// Above every version that a freed slot ever had: an inode that comes back in another slot must not
-    /// repeat a version.
+    /// Above every version that a freed slot ever had, and apart from those of the others: an inode that comes back in
+    /// another slot must not repeat a version.
     version_floor: u64,
 }
 
@@ -146,6 +151,7 @@ impl Slots {
         };
         let words = self.memory.get(slot as usize)?;
         let version = self.version_floor;
+        self.version_floor = version.saturating_add(TENURE);
         for (word, value) in words[KEY..].iter().zip(key.words()) {
             word.store(value, SeqCst);
         }
