@@ -20,12 +20,15 @@ use crate::trials::Trials;
 /// The argument that asks for long runs alone; the next one is the plan.
 pub(crate) const LONG: &str = "--coherence";
 
-/// A short run of each kind.
-const SECONDS: u64 = 8;
+/// Short runs: without faults each check comes sooner.
+const SECONDS: u64 = 4;
+const SECONDS_WITH_FAULTS: u64 = 7;
 
 pub(crate) fn add(trials: &mut Trials<'_>) {
-    trials.on_each("caches_are_coherent", |filesystem| short(filesystem, "none"));
-    trials.on_each("caches_are_coherent_whatever_befalls", |filesystem| short(filesystem, "all"));
+    trials.on_each("caches_are_coherent", |filesystem| short(filesystem, SECONDS, "none"));
+    trials.on_each("caches_are_coherent_whatever_befalls", |filesystem| {
+        short(filesystem, SECONDS_WITH_FAULTS, "all")
+    });
     for (what, sabotage, faults) in SABOTAGES {
         trials.on("ext4", what, move |filesystem| is_noticed(filesystem, sabotage, faults));
     }
@@ -39,11 +42,11 @@ pub(crate) fn long<'a>(filesystems: &'a Filesystems, plan: &str) -> Result<Trial
     Ok(trials)
 }
 
-fn short(filesystem: &Filesystem, faults: &str) -> Result<Completion> {
+fn short(filesystem: &Filesystem, seconds: u64, faults: &str) -> Result<Completion> {
     // Another one each time.
     let seed = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
     let size = if in_vm() { "writers=2 clients=4 stages=5" } else { "" };
-    check(filesystem, &format!("seed={seed} seconds={SECONDS} faults={faults} {size}").parse()?)
+    check(filesystem, &format!("seed={seed} seconds={seconds} faults={faults} {size}").parse()?)
 }
 
 fn check(filesystem: &Filesystem, plan: &Plan) -> Result<Completion> {
