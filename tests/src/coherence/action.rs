@@ -1,6 +1,13 @@
 //! What writers do to a stage.
 
-use std::{fs, io, path::Path};
+use std::{
+    fs::{self, File},
+    io,
+    os::unix::fs::FileExt,
+    path::Path,
+    thread,
+    time::Duration,
+};
 
 use fastrand::Rng;
 
@@ -11,6 +18,8 @@ use crate::op::{self, Op};
 pub(crate) enum Action {
     /// One of the operations that the kernel tests perform.
     Op(&'static Op),
+    /// Writes a file again and again, for a few ticks of the clock that stamps it.
+    Burst,
     /// Makes and deletes files until inode numbers come again.
     Reuse,
     /// Writes every file of the crowd.
@@ -35,13 +44,14 @@ const NOT_HERE: [&str; 10] = [
 /// In an order that is the same in every process.
 pub(crate) fn all() -> Vec<Action> {
     let ops = op::all().filter(|op| !NOT_HERE.contains(&op.name)).map(Action::Op);
-    ops.chain([Action::Reuse, Action::Crowd]).collect()
+    ops.chain([Action::Burst, Action::Reuse, Action::Crowd]).collect()
 }
 
 impl Action {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Op(op) => op.name,
+            Self::Burst => "burst",
             Self::Reuse => "reuse",
             Self::Crowd => "crowd",
         }
@@ -61,6 +71,10 @@ impl Action {
                 tree::repair(&dir, rng)?;
                 op.prepare(&dir)?()
             }
+            Self::Burst => {
+                tree::repair(&dir, rng)?;
+                burst(&dir, rng)
+            }
             Self::Reuse => {
                 tree::repair(&dir, rng)?;
                 reuse(&dir, rng)
@@ -68,6 +82,17 @@ impl Action {
             Self::Crowd => tree.write_crowd(stage, rng),
         }
     }
+}
+
+fn burst(dir: &Path, rng: &mut Rng) -> io::Result<()> {
+    const TIMES: usize = 30;
+    const PAUSE: Duration = Duration::from_micros(200);
+    let file = File::options().write(true).open(dir.join("file"))?;
+    for _ in 0..TIMES {
+        file.write_all_at(&rng.u64(..).to_le_bytes(), 0)?;
+        thread::sleep(PAUSE.mul_f64(rng.f64()));
+    }
+    Ok(())
 }
 
 fn reuse(dir: &Path, rng: &mut Rng) -> io::Result<()> {

@@ -23,6 +23,8 @@ use crate::{deadline::patience, listener::block_on};
 const RECONNECT: u32 = 300;
 /// One client of so many is slow.
 const SLOW: usize = 4;
+/// And one of so many keeps nothing but contents.
+const CONTENTS_ONLY: usize = 3;
 
 pub(super) struct Client {
     pub(super) index: usize,
@@ -41,6 +43,8 @@ pub(super) struct Client {
     /// Heard and not acted upon.
     waiting: Vec<Notice>,
     slow: bool,
+    /// It never asks for attributes, and holds open all that it watches.
+    pub(super) contents_only: bool,
     /// How often it had been disconnected, and excused, when it looked at the last check and the one before.
     pub(super) known: [(u64, u64); 2],
 }
@@ -49,6 +53,7 @@ pub(crate) fn run(post: &Post) -> Result<()> {
     prctl::set_pdeathsig(Signal::SIGKILL)?;
     let Equipment { plan, board, tree, rng } = post.equip()?;
     let address: Address = post.address.parse()?;
+    let contents_only = post.index % CONTENTS_ONLY == CONTENTS_ONLY - 1;
     let slow = post.index % SLOW == SLOW - 1;
     let options = Options {
         name: format!("client {}", post.index),
@@ -65,7 +70,10 @@ pub(crate) fn run(post: &Post) -> Result<()> {
         let mut client = Client {
             index: post.index,
             subjects: tree.subjects(),
-            cache: Cache { uses_attrs: (post.index / 2).is_multiple_of(2), ..Cache::default() },
+            cache: Cache {
+                uses_attrs: !contents_only && (post.index / 2).is_multiple_of(2),
+                ..Cache::default()
+            },
             unix: matches!(address, Address::Unix(_)),
             next_cookie: 1,
             waiting: Vec::new(),
@@ -78,6 +86,7 @@ pub(crate) fn run(post: &Post) -> Result<()> {
             options,
             upcalls,
             slow,
+            contents_only,
             known,
         };
         client.live().await?;

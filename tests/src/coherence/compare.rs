@@ -107,7 +107,10 @@ impl Client {
             let (Some(kept), Some(rest)) = (entry.whole(), rests.get(&stage)) else { continue };
             let path = self.tree.path(entry.subject);
             // Another inode may have the name now: that one is not watched, but its directory is by who cares.
-            let Some(view) = disk::look(entry.held.as_ref(), &path, entry.identity) else { continue };
+            let Some(view) = disk::look(entry.held.as_ref(), &path, entry.identity, self.contents_only)
+            else {
+                continue;
+            };
             if self.board.at_rest(stage) != Some(*rest) {
                 continue;
             }

@@ -14,6 +14,7 @@ use super::view::View;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Identity {
     number: u64,
+    directory: bool,
     /// Not every filesystem knows.
     made: Option<SystemTime>,
 }
@@ -21,7 +22,7 @@ pub(crate) struct Identity {
 impl Identity {
     pub(crate) fn of(file: &File) -> io::Result<Self> {
         let metadata = file.metadata()?;
-        Ok(Self { number: metadata.ino(), made: metadata.created().ok() })
+        Ok(Self { number: metadata.ino(), directory: metadata.is_dir(), made: metadata.created().ok() })
     }
 }
 
@@ -37,8 +38,14 @@ pub(crate) fn open(path: &Path) -> Option<File> {
 }
 
 /// What is there, if it is that inode.
-pub(crate) fn look(held: Option<&File>, path: &Path, identity: Identity) -> Option<View> {
+pub(crate) fn look(
+    held: Option<&File>,
+    path: &Path,
+    identity: Identity,
+    contents_only: bool,
+) -> Option<View> {
     match held {
+        Some(file) if contents_only => View::contents_of(file, identity.directory).ok(),
         Some(file) => View::of(file).ok(),
         None => {
             let file = open(path)?;

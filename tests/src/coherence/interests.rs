@@ -76,7 +76,7 @@ impl Client {
         let empty = self.cache.entries.iter_mut().filter(|(_, entry)| entry.whole().is_none());
         for (cookie, entry) in empty.take(BATCH) {
             let path = self.tree.path(entry.subject);
-            let there = disk::look(entry.held.as_ref(), &path, entry.identity);
+            let there = disk::look(entry.held.as_ref(), &path, entry.identity, self.contents_only);
             entry.kept = match (entry.kept.take(), there) {
                 (Some(kept), Some(there)) if entry.in_part => Some(kept.completed(there)),
                 (_, there) => there,
@@ -122,7 +122,7 @@ impl Client {
             return Some(made.interest);
         }
         self.cache.counts.registered += 1;
-        let held = self.rng.bool().then_some(file);
+        let held = (self.contents_only || self.rng.bool()).then_some(file);
         let Registered { interest, version, .. } = made;
         let by_path = by == By::Path;
         let entry = Entry {

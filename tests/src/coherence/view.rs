@@ -32,15 +32,20 @@ const FLAGS: IFlags =
 
 impl View {
     pub(crate) fn of(file: &File) -> io::Result<Self> {
-        let metadata = file.metadata()?;
-        let (mut contents, mut entries) = (0, BTreeMap::new());
-        if metadata.is_dir() {
-            entries = list(file)?;
-        } else {
-            contents = hash(file)?;
-        }
+        let contents = Self::contents_of(file, file.metadata()?.is_dir())?;
         let (xattrs, flags) = (xattrs(file)?, flags(file));
-        Ok(Self { attrs: attrs(file)?, contents, xattrs, flags, entries })
+        Ok(Self { attrs: attrs(file)?, xattrs, flags, ..contents })
+    }
+
+    /// Contents or entries alone. Whoever asks for a file's times makes the kernel stamp its next change apart from the
+    /// last one; this does not.
+    pub(crate) fn contents_of(file: &File, directory: bool) -> io::Result<Self> {
+        let (mut contents, mut entries) = (0, BTreeMap::new());
+        match directory {
+            true => entries = list(file)?,
+            false => contents = hash(file)?,
+        }
+        Ok(Self { attrs: Attrs::default(), contents, xattrs: BTreeMap::new(), flags: 0, entries })
     }
 
     /// With all but contents and entries from another look.

@@ -14,7 +14,7 @@ use super::{
 
 /// Longest rest between two operations, so that clients have something to keep.
 const REST: Duration = Duration::from_millis(12);
-/// One operation of so many is one of those that only a fault asks for.
+/// One operation of so many is each of those that are none of the kernel tests'.
 const SPECIAL: usize = 24;
 
 pub(crate) fn run(post: &Post) -> Result<()> {
@@ -23,7 +23,11 @@ pub(crate) fn run(post: &Post) -> Result<()> {
     let actions = action::all();
     let find = |wanted: fn(&Action) -> bool| actions.iter().position(wanted);
     let ops = find(|action| !matches!(action, Action::Op(_))).unwrap_or(actions.len());
+    let burst = || (find(|it| matches!(it, Action::Burst)), None);
     let special: Vec<(usize, Option<usize>)> = [
+        Some(burst()),
+        Some(burst()),
+        Some(burst()),
         plan.has(Fault::Reuse).then(|| (find(|it| matches!(it, Action::Reuse)), None)),
         tree.crowd().map(|stage| (find(|it| matches!(it, Action::Crowd)), Some(stage))),
     ]
