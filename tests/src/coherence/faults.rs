@@ -69,7 +69,10 @@ impl World<'_> {
     pub(crate) fn befall(&mut self, time: Duration) -> Result<()> {
         let end = Instant::now() + time;
         self.stand()?;
-        let possible: Vec<_> = MOMENTARY.into_iter().filter(|fault| self.plan.has(*fault)).collect();
+        // Not every machine can make a filesystem to unmount.
+        let here = |fault| fault != Fault::Unmount || self.visitor.is_some();
+        let wanted = |fault: &Fault| self.plan.has(*fault) && here(*fault);
+        let possible: Vec<_> = MOMENTARY.into_iter().filter(wanted).collect();
         loop {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
