@@ -29,6 +29,9 @@ use crate::{
 /// How long writers write between two checks.
 const STRETCH: std::ops::Range<u64> = 600..2200;
 
+/// Between two lines about how far it is.
+const PROGRESS: Duration = Duration::from_secs(15);
+
 /// What came of a run.
 #[derive(Debug)]
 pub struct Outcome {
@@ -91,12 +94,17 @@ pub fn run(plan: &Plan, parent: &Path, program: Program) -> Result<Outcome> {
 impl World<'_> {
     fn go(&mut self, found: &mut Vec<Finding>) -> Result<u64> {
         let end = Instant::now() + Duration::from_secs(self.plan.seconds);
-        let mut checks = 0;
+        let (mut checks, mut told) = (0, Instant::now());
         while found.is_empty() && Instant::now() < end {
             let stretch = self.rng.u64(STRETCH);
             self.befall(Duration::from_millis(stretch))?;
             self.check(found)?;
             checks += 1;
+            if told.elapsed() >= PROGRESS {
+                told = Instant::now();
+                let left = end.saturating_duration_since(told).as_secs();
+                println!("coherence: {checks} checks, {} operations, {left} s to go", self.board.done().0);
+            }
         }
         Ok(checks)
     }
