@@ -94,9 +94,9 @@ pub(crate) fn run(post: &Post) -> Result<()> {
     })
 }
 
-/// The daemon may be down just now.
+/// The daemon may be down just now. To end, detach its programs and start anew may take as long each as anything else.
 async fn connect(address: &Address, options: &Options) -> Result<(upcall_client::Client, Upcalls)> {
-    let end = Instant::now() + patience();
+    let end = Instant::now() + patience() * 3;
     loop {
         match upcall_client::Client::connect(address, options.clone()).await {
             Err(_) if Instant::now() < end => sleep(options.backoff_max).await,
