@@ -150,8 +150,9 @@ impl Client {
             Code::NotPermitted if !self.unix => {}
             // By a handle it is found under one of its links, which may just have been removed. An operator needs none.
             Code::NotExported if !self.unix && matches!(wanted.by, By::Handle(..)) => {}
-            // What has been removed is in no export.
-            Code::NotExported if !is_at(&self.tree.path(wanted.subject), wanted.identity) => {}
+            // What has been removed is in no export, and what took its place may be no file.
+            Code::NotExported | Code::Unsupported
+                if !is_at(&self.tree.path(wanted.subject), wanted.identity) => {}
             _ => {
                 let path = self.tree.path(wanted.subject);
                 let details = format!("{}: {code}: {}", path.display(), code.meaning());
