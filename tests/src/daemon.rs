@@ -20,9 +20,18 @@ use upcall_client::Address;
 
 use crate::{deadline::wait_for, program};
 
+/// What is run as the daemon.
+#[derive(Clone, Debug)]
+pub struct Program {
+    pub path: PathBuf,
+    /// The promise that it is to break, where it was built to break some.
+    pub sabotage: Option<String>,
+}
+
 /// A running daemon; killed when dropped.
 #[derive(Debug)]
 pub struct Daemon {
+    program: Program,
     child: Child,
     /// Where it pins. Before the directory that it is mounted in.
     bpf: Option<BpfMount>,
@@ -34,15 +43,15 @@ impl Daemon {
     /// Starts one that exports `exports` and leaves nothing in the kernel; `settings` are further lines of its
     /// configuration.
     pub fn start(exports: &[&Path], settings: &str) -> Result<Self> {
-        Self::start_with(exports, settings, false)
+        Self::start_program(Program { path: program::upcall()?, sabotage: None }, exports, settings, false)
     }
 
     /// Starts one that pins maps and programs, in a BPF filesystem of its own.
     pub fn start_pinned(exports: &[&Path], settings: &str) -> Result<Self> {
-        Self::start_with(exports, settings, true)
+        Self::start_program(Program { path: program::upcall()?, sabotage: None }, exports, settings, true)
     }
 
-    fn start_with(exports: &[&Path], settings: &str, pinned: bool) -> Result<Self> {
+    pub fn start_program(program: Program, exports: &[&Path], settings: &str, pinned: bool) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("upcall-daemon-").tempdir()?;
         fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755))?;
         let port = free_port()?;
@@ -53,8 +62,8 @@ impl Daemon {
             "exports = {exports:?}\npin = {pin:?}\nunix = {unix:?}\ntcp = \"127.0.0.1:{port}\"\ntcp_user = \"nobody\"\n{settings}\n"
         );
         fs::write(dir.path().join("config.toml"), config)?;
-        let child = spawn(dir.path())?;
-        let mut daemon = Self { child, bpf, dir, port };
+        let child = spawn(&program, dir.path())?;
+        let mut daemon = Self { program, child, bpf, dir, port };
         daemon.wait_until_ready()?;
         Ok(daemon)
     }
@@ -72,9 +81,22 @@ impl Daemon {
         Ok(())
     }
 
+    /// Asks it to end and starts another copy of its program, with the same configuration.
+    pub fn upgrade(&mut self) -> Result<()> {
+        let copy = self.dir.path().join("upcall");
+        // Under a name that no running program has.
+        let new = self.dir.path().join("upcall.new");
+        fs::copy(&self.program.path, &new)?;
+        fs::rename(new, &copy)?;
+        self.program.path = copy;
+        self.signal(Signal::SIGTERM)?;
+        self.ended()?;
+        self.resume()
+    }
+
     /// Starts it anew after its end, with the same configuration.
     pub fn resume(&mut self) -> Result<()> {
-        self.child = spawn(self.dir.path())?;
+        self.child = spawn(&self.program, self.dir.path())?;
         self.wait_until_ready()
     }
 
@@ -144,6 +166,32 @@ impl Daemon {
         Ok(skipped)
     }
 
+    /// Bytes of memory that it has to itself.
+    pub fn private_memory(&self) -> Result<u64> {
+        self.status_bytes("RssAnon:")
+    }
+
+    /// Bytes of addresses that it uses.
+    pub fn address_space(&self) -> Result<u64> {
+        self.status_bytes("VmSize:")
+    }
+
+    fn status_bytes(&self, key: &str) -> Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let value = status.lines().find_map(|line| line.strip_prefix(key));
+        let value = value.with_context(|| format!("its status has no {key}"))?.trim();
+        let kib: u64 = value.strip_suffix(" kB").context("the value is in no kB")?.parse()?;
+        Ok(kib * 1024)
+    }
+
+    /// That it still runs.
+    pub fn lives(&mut self) -> Result<()> {
+        match self.child.try_wait()? {
+            Some(status) => bail!("the daemon ended with {status}; its log:\n{}", self.log()),
+            None => Ok(()),
+        }
+    }
+
     pub fn signal(&self, signal: Signal) -> Result<()> {
         Ok(kill(Pid::from_raw(self.child.id().try_into()?), signal)?)
     }
@@ -194,9 +242,13 @@ impl Drop for BpfMount {
     }
 }
 
-fn spawn(dir: &Path) -> Result<Child> {
+fn spawn(program: &Program, dir: &Path) -> Result<Child> {
     let log = fs::File::options().append(true).create(true).open(dir.join("log"))?;
-    Command::new(program::upcall()?)
+    let mut command = Command::new(&program.path);
+    if let Some(sabotage) = &program.sabotage {
+        command.env("UPCALL_SABOTAGE", sabotage);
+    }
+    command
         .arg("daemon")
         .arg("--config")
         .arg(dir.join("config.toml"))

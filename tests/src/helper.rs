@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 use crate::{
-    entry,
+    coherence, entry,
     long_write::{self, Means},
     op::{self, Change},
     writer_client,
@@ -22,6 +22,8 @@ use crate::{
 /// The argument that makes the test program a helper.
 const PERFORM: &str = "--perform";
 const WRITER_CLIENT: &str = "--writer-client";
+/// Makes it a process of a run of the coherence checker.
+pub(crate) const COHERENCE: &str = "--coherence-process";
 
 /// Another process; ends when dropped.
 #[derive(Debug)]
@@ -180,7 +182,7 @@ pub fn writer_client(address: &str, file: &Path, include_own: bool) -> Result<us
     text.trim_end().parse().with_context(|| format!("the writing client said {text:?}"))
 }
 
-fn myself(role: &str) -> Command {
+pub(crate) fn myself(role: &str) -> Command {
     // Under this name it is there even when a build has replaced it.
     let mut command = Command::new("/proc/self/exe");
     command.arg(role);
@@ -193,6 +195,7 @@ pub fn play() -> Option<Result<()>> {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     match *words.as_slice() {
         [PERFORM] => Some(serve()),
+        [COHERENCE, post] => Some(coherence::play(post)),
         [WRITER_CLIENT, address, own, file] => {
             Some(writer_client::run(address, Path::new(file), own == "own"))
         }

@@ -29,10 +29,12 @@ pub enum Notice {
     /// Between [`Disconnected`](Self::Disconnected) and [`Reconnected`](Self::Reconnected): the interest is
     /// live again, and the inode has changed, or may have, since the program was last told of it. Drop what is
     /// cached of it, also what was read since `Disconnected`. What is read from now on is at `version` or
-    /// newer, and later changes are told. Does not come where `Resync` is about to say so of everything.
+    /// newer, and later changes are told. A watch by path may be of another inode now, which has taken the name. Does
+    /// not come where `Resync` is about to say so of everything.
     Changed { cookie: u64, interest: u64, version: u64, attrs: Option<Attrs> },
     /// Everything may have changed: drop all that is cached, whenever it was read. The interests live on, and
-    /// every one is registered: what is read from now on is as good as what is read after a registration.
+    /// every one is registered: what is read from now on is as good as what is read after a registration. Versions
+    /// heard before mean nothing any more: the next upcall's may be lower.
     ///
     /// Comes when the daemon says so; after a reconnection to a daemon that cannot compare versions with the
     /// former one's (another epoch), or that says so before every interest is registered again, it comes once

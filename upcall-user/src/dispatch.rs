@@ -62,6 +62,10 @@ impl Reader for Turn<'_> {
         let ring = self.ready.get_inner_mut();
         while self.slots.len() < TURN {
             let Some(item) = ring.next() else { return true };
+            #[cfg(feature = "sabotage")]
+            if crate::sabotage::drops_record() {
+                continue;
+            }
             match <[u8; 4]>::try_from(&*item) {
                 Ok(bytes) => self.slots.push(u32::from_ne_bytes(bytes)),
                 Err(_) => {
@@ -83,7 +87,10 @@ impl Reader for Turn<'_> {
     }
 
     fn take_scan(&mut self) -> bool {
-        self.flags.take_scan()
+        let scan = self.flags.take_scan();
+        #[cfg(feature = "sabotage")]
+        let scan = scan && !crate::sabotage::skips_scan();
+        scan
     }
 
     fn scan(&mut self) {

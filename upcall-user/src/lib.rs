@@ -11,6 +11,8 @@ pub mod hub;
 pub mod logging;
 pub mod mounts;
 pub mod names;
+#[cfg(feature = "sabotage")]
+pub mod sabotage;
 pub mod server;
 pub mod source;
 pub mod sys;

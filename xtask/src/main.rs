@@ -2,6 +2,7 @@
 
 mod cargo;
 mod ci;
+mod coherence;
 mod command;
 mod demo;
 mod ebpf;
@@ -36,6 +37,8 @@ enum Verb {
     Demo,
     /// Write README's table of the ways a file changes
     Table,
+    /// Change a tree in every way while faults befall, and check that no client's cache is stale
+    Coherence(coherence::Args),
     /// What CI runs: formatting, lints, the object, the demo and all tests
     Ci,
 }
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         Verb::Test(args) => test::run(&args),
         Verb::Demo => demo::run().map(|()| ExitCode::SUCCESS),
         Verb::Table => table::run().map(|()| ExitCode::SUCCESS),
+        Verb::Coherence(args) => coherence::run(&args),
         Verb::Ci => ci::run(),
     };
     done.unwrap_or_else(|error| {

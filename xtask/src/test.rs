@@ -1,6 +1,7 @@
 //! `cargo xtask test`: every test that this machine can run, summed up in the last line.
 
 use std::{
+    path::PathBuf,
     process::{Command, ExitCode},
     time::Duration,
 };
@@ -14,6 +15,9 @@ use crate::{
     summary::Summary,
     vm::{self, Kernel, Programs},
 };
+
+/// What runs the kernel tests, natively.
+pub(crate) const KERNEL_TESTS: [&str; 5] = ["test", "--quiet", "--workspace", "--test", "kernel"];
 
 /// What the native kernel tests make filesystems and change files with.
 const PACKAGES: [&str; 5] = ["e2fsprogs", "xfsprogs", "btrfs-progs", "acl", "attr"];
@@ -63,15 +67,23 @@ fn unit() -> Result<Summary> {
 
 /// The kernel tests on the running kernel.
 fn native() -> Result<Summary> {
-    let kernel_tests = ["test", "--quiet", "--workspace", "--test", "kernel"];
     if !nix::unistd::geteuid().is_root() {
-        let list = command::output(cargo().args(kernel_tests).args(["--", "--list"]))?;
+        let list = command::output(cargo().args(KERNEL_TESTS).args(["--", "--list"]))?;
         let skipped = list.lines().filter(|line| line.ends_with(": test")).count();
         println!("native: {skipped} tests skipped: they load BPF programs, which needs root");
         return Ok(Summary { skipped: skipped.try_into()?, ..Summary::default() });
     }
     packages::ensure(&PACKAGES)?;
-    summed(with_program(cargo().args(kernel_tests)))
+    let sabotaged = sabotaged()?;
+    summed(with_program(cargo().args(KERNEL_TESTS)).env("UPCALL_SABOTAGED_BIN", sabotaged))
+}
+
+/// Builds a daemon that can break promises: in a profile of its own, so that none is taken for the other.
+fn sabotaged() -> Result<PathBuf> {
+    const PROFILE: &str = "sabotage";
+    let build = ["build", "--quiet", "--package", "upcall-user", "--bin", "upcall"];
+    command::run(cargo().args(build).args(["--profile", PROFILE, "--features", PROFILE]))?;
+    Ok(paths::target().join(PROFILE).join("upcall"))
 }
 
 /// Skipped, a kernel counting as one test, where they cannot run.

@@ -6,6 +6,7 @@ pub(crate) mod evict;
 pub(crate) mod ioctl;
 pub(crate) mod loops;
 pub(crate) mod mapping;
+pub(crate) mod shared;
 pub(crate) mod swap;
 
 use std::{
@@ -24,6 +25,10 @@ fn checked(result: libc::c_long) -> io::Result<()> {
 
 /// The type and bytes of a file's handle.
 pub fn file_handle(path: &Path) -> io::Result<(i32, Vec<u8>)> {
+    handle_of(&File::options().read(true).custom_flags(libc::O_PATH | libc::O_NOFOLLOW).open(path)?)
+}
+
+pub(crate) fn handle_of(file: &File) -> io::Result<(i32, Vec<u8>)> {
     /// `struct file_handle` with room for the longest handle.
     #[repr(C)]
     struct Raw {
@@ -31,7 +36,6 @@ pub fn file_handle(path: &Path) -> io::Result<(i32, Vec<u8>)> {
         kind: i32,
         bytes: [u8; 128],
     }
-    let file = File::options().read(true).custom_flags(libc::O_PATH | libc::O_NOFOLLOW).open(path)?;
     let fd: RawFd = file.as_raw_fd();
     let mut raw = Raw { length: 128, kind: 0, bytes: [0; 128] };
     let mut mount: libc::c_int = 0;

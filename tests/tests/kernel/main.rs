@@ -4,6 +4,7 @@
 mod account;
 mod bad_input;
 mod barrier;
+mod coherence;
 mod coverage;
 mod inodes;
 mod lifecycle;
@@ -28,31 +29,32 @@ use tests::{filesystem::Filesystems, helper};
 use crate::{coverage::Tally, trials::Trials};
 
 fn main() -> ExitCode {
-    if let Some(played) = helper::play() {
-        return match played {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("helper: {error:?}");
-                ExitCode::FAILURE
-            }
-        };
-    }
-    let mut args = Arguments::from_args();
+    let (role, done) = match helper::play() {
+        Some(played) => ("helper", played.map(|()| ExitCode::SUCCESS)),
+        None => ("kernel tests", run()),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("{role}: {error:?}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run() -> tests::Result<ExitCode> {
+    let mut words = std::env::args().collect::<Vec<_>>();
+    let long = words.get(1).is_some_and(|word| word == coherence::LONG);
+    let plan = long.then(|| words.drain(1..words.len().min(3)).nth(1).unwrap_or_default());
+    let mut args = Arguments::from_iter(words);
     // A test is a process that changes files, a daemon and two clients: there is nothing to gain.
     args.test_threads.get_or_insert(1);
-    match filesystems(&args) {
-        Ok(filesystems) => {
-            let tally = Arc::default();
-            let conclusion = libtest_mimic::run(&args, trials(&filesystems, &tally).list());
-            print!("{tally}");
-            drop(filesystems);
-            conclusion.exit_code()
-        }
-        Err(error) => {
-            eprintln!("kernel tests: {error:?}");
-            ExitCode::FAILURE
-        }
+    let filesystems = filesystems(&args)?;
+    if let Some(plan) = plan {
+        let trials = coherence::long(&filesystems, &plan)?.list();
+        return Ok(libtest_mimic::run(&args, trials).exit_code());
     }
+    let tally = Arc::default();
+    let conclusion = libtest_mimic::run(&args, trials(&filesystems, &tally).list());
+    print!("{tally}");
+    Ok(conclusion.exit_code())
 }
 
 fn filesystems(args: &Arguments) -> tests::Result<Filesystems> {
@@ -89,6 +91,7 @@ fn trials<'a>(filesystems: &'a Filesystems, tally: &Arc<Tally>) -> Trials<'a> {
     restart::add(&mut trials);
     subvolumes::add(&mut trials);
     tick::add(&mut trials);
+    coherence::add(&mut trials);
     slow::add(&mut trials);
     coverage::check(&mut trials);
     trials

@@ -152,14 +152,19 @@ impl protocol::Slot for View<'_> {
 /// another inode. Such programs run for microseconds.
 pub(super) const QUARANTINE: Duration = Duration::from_millis(100);
 
+/// Versions that an inode has to itself each time it gets a slot. A client that registers a name again may mean another
+/// inode by now: that one's version must not be the one it holds. (One that outgrows this may share some, and an equal
+/// one then is a coincidence in millions.)
+const TENURE: u64 = 1 << 24;
+
 /// All slots.
 pub struct Slots {
     memory: Box<dyn Deref<Target = [Words]> + Send>,
     /// Slots below this one have been in use.
     fresh: u32,
     freed: VecDeque<(Instant, u32)>,
-    /// Above every version that a freed slot ever had: an inode that comes back in another slot must not
-    /// repeat a version.
+    /// Above every version that a freed slot ever had, and apart from those of the others: an inode that comes back in
+    /// another slot must not repeat a version.
     version_floor: u64,
 }
 
@@ -191,7 +196,7 @@ impl Slots {
         self.fresh = used.iter().max().map_or(0, |last| last + 1);
         self.freed = (0..self.fresh).filter(|slot| !used.contains(slot)).map(|slot| (now, slot)).collect();
         let versions = self.memory.iter().map(|words| View(words).version());
-        self.version_floor = versions.max().unwrap_or_default() + 1;
+        self.version_floor = versions.max().unwrap_or_default().saturating_add(TENURE);
     }
 
     /// A slot for an inode; `None` when all are taken.
@@ -208,6 +213,7 @@ impl Slots {
         };
         let words = self.memory.get(slot as usize)?;
         let version = self.version_floor;
+        self.version_floor = version.saturating_add(TENURE);
         for (word, value) in words[KEY..].iter().zip(key.words()) {
             word.store(value, SeqCst);
         }

@@ -384,6 +384,20 @@ fn a_client_that_comes_back_is_told_whether_anything_changed() {
 }
 
 #[test]
+fn another_inode_under_the_same_name_is_a_change() {
+    let mut bench = Bench::new(4, false);
+    let (before, after) = (bench.file(1), bench.file(2));
+    let (stays, leaves) = (bench.client(), bench.client());
+    let held = bench.watch(leaves, before, 1, ANY).expect("watch").version;
+    bench.watch(stays, after, 2, ANY).expect("watch");
+    bench.hub.disconnect(leaves);
+    let inode = Inode { fd: bench.files[after].as_fd(), origin: None };
+    let wish = Wish { cookie: 1, mask: ANY, include_own: false };
+    let made = bench.hub.register(bench.client(), inode, wish, None, held).expect("register");
+    assert!(!made.unchanged, "the version held is another inode's");
+}
+
+#[test]
 fn running_out_of_slots_refuses_one_and_harms_nobody() {
     let mut bench = Bench::new(1, false);
     let (a, b) = (bench.file(1), bench.file(2));

@@ -253,6 +253,11 @@ fn interest(
     let origin = found.handle.map(|handle| Origin { export, handle });
     let inode = Inode { fd: found.fd.as_fd(), origin };
     let made = hub.register(client, inode, wish, lifetime(item.lifetime_ms), item.known_version);
+    #[cfg(feature = "sabotage")]
+    let made = made.map(|made| crate::hub::Registered {
+        unchanged: made.unchanged || crate::sabotage::loses_registration(),
+        ..made
+    });
     if let (Ok(made), Some(names)) = (&made, names) {
         hub.ask_names(made.interest, names);
     }

@@ -4,7 +4,9 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::unistd::{geteuid, mkdtemp};
 
@@ -74,7 +76,12 @@ impl Tree {
     }
 
     pub(in crate::access) fn unmount(&mut self, path: &Path) {
-        umount2(path, MntFlags::empty()).unwrap();
+        // A child that another test is about to start holds every descriptor for a moment.
+        let patience = Instant::now() + Duration::from_secs(10);
+        while let Err(error) = umount2(path, MntFlags::empty()) {
+            assert!(error == Errno::EBUSY && Instant::now() < patience, "{error}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
         self.mounted.retain(|mounted| mounted != path);
     }
 
