@@ -4,14 +4,19 @@
 
 mod arena;
 mod bare;
+mod cost;
+mod crowd;
+mod fan_out;
+mod idle;
 mod latency;
 mod library;
 mod peers;
 mod pin;
 mod report;
 mod stats;
+mod throughput;
 
-use std::{process::ExitCode, time::Instant};
+use std::{process::ExitCode, time::{Duration, Instant}};
 
 use anyhow::{Result, ensure};
 use clap::Parser;
@@ -32,18 +37,50 @@ struct Args {
 
 /// How much is done.
 struct Scale {
-    latency_rounds: usize,
+    /// Of measures that alternate between the daemon and its peers.
+    rounds: u32,
+    batches: u32,
+    /// Writes; together longer than a tick of the clock.
+    batch: u32,
+    latency_rounds: u32,
+    clients: &'static [usize],
+    idle: Duration,
 }
 
 impl Scale {
     fn of(quick: bool) -> Self {
-        if quick || in_vm() { Self { latency_rounds: 300 } } else { Self { latency_rounds: 2000 } }
+        let full = Self {
+            rounds: 15,
+            batches: 6,
+            batch: 16_384,
+            latency_rounds: 2000,
+            clients: &[1, 10, 100, 1000, 10_000],
+            idle: Duration::from_secs(4),
+        };
+        let quick_one = Self {
+            rounds: 3,
+            latency_rounds: 300,
+            clients: &[1, 100, 1000],
+            idle: Duration::from_secs(1),
+            ..full
+        };
+        match (in_vm(), quick) {
+            (true, _) => Self { batch: 1024, ..quick_one },
+            (false, true) => quick_one,
+            (false, false) => full,
+        }
     }
 }
 
 type Measure = (&'static str, fn(&Arena, &Scale) -> Result<()>);
 
-const MEASURES: [Measure; 1] = [("latency", latency::run)];
+const MEASURES: [Measure; 5] = [
+    ("cost", cost::run),
+    ("latency", latency::run),
+    ("throughput", throughput::run),
+    ("fan-out", fan_out::run),
+    ("idle", idle::run),
+];
 
 fn main() -> ExitCode {
     match run(&Args::parse()) {

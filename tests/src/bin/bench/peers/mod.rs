@@ -39,7 +39,7 @@ impl Reader {
         Ok(Self::start(watch_all(paths)?, inotify::count, nudge, hear))
     }
 
-    /// Marks the whole filesystem of `path`.
+    /// Marks the whole filesystem of the file `path`.
     pub fn fanotify(path: &Path, hear: impl FnMut(Instant, usize) + Send + 'static) -> Result<Self> {
         Ok(Self::start(fanotify::mark_filesystem(path)?, fanotify::count, path.to_owned(), hear))
     }
