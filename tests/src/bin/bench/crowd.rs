@@ -73,9 +73,12 @@ impl Crowd {
     pub fn drain(mut self) -> Drain {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
-        let thread = thread::spawn(move || {
-            while !stopped.load(Ordering::Relaxed) && self.read(QUIET, |_| ()).is_ok() {}
-        });
+        let thread =
+            thread::spawn(
+                move || {
+                    while !stopped.load(Ordering::Relaxed) && self.read(QUIET, |_| ()).is_ok() {}
+                },
+            );
         Drain { stop, thread: Some(thread) }
     }
 

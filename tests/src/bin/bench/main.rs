@@ -10,13 +10,19 @@ mod fan_out;
 mod idle;
 mod latency;
 mod library;
+mod memory;
+mod million;
 mod peers;
 mod pin;
+mod registration;
 mod report;
 mod stats;
 mod throughput;
 
-use std::{process::ExitCode, time::{Duration, Instant}};
+use std::{
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Result, ensure};
 use clap::Parser;
@@ -45,6 +51,9 @@ struct Scale {
     latency_rounds: u32,
     clients: &'static [usize],
     idle: Duration,
+    registrations: usize,
+    registration_rounds: u32,
+    interests: usize,
 }
 
 impl Scale {
@@ -56,12 +65,18 @@ impl Scale {
             latency_rounds: 2000,
             clients: &[1, 10, 100, 1000, 10_000],
             idle: Duration::from_secs(4),
+            registrations: 50_000,
+            registration_rounds: 3,
+            interests: 1_000_000,
         };
         let quick_one = Self {
             rounds: 3,
             latency_rounds: 300,
             clients: &[1, 100, 1000],
             idle: Duration::from_secs(1),
+            registrations: 5000,
+            registration_rounds: 1,
+            interests: 20_000,
             ..full
         };
         match (in_vm(), quick) {
@@ -74,12 +89,14 @@ impl Scale {
 
 type Measure = (&'static str, fn(&Arena, &Scale) -> Result<()>);
 
-const MEASURES: [Measure; 5] = [
+const MEASURES: [Measure; 7] = [
     ("cost", cost::run),
     ("latency", latency::run),
     ("throughput", throughput::run),
     ("fan-out", fan_out::run),
     ("idle", idle::run),
+    ("registration", registration::run),
+    ("million", million::run),
 ];
 
 fn main() -> ExitCode {

@@ -21,7 +21,7 @@ use std::{
 use anyhow::Result;
 use nix::unistd::read;
 
-pub use self::inotify::watch_all;
+pub use self::inotify::{allow, watch_all};
 
 /// A thread that reads events; stopped when dropped.
 #[derive(Debug)]
