@@ -20,7 +20,7 @@ use crate::{
 };
 use line::{Figure, Line};
 
-/// What the filesystem is made with, and peers.
+/// What the filesystem is made with.
 const PACKAGES: [&str; 1] = ["e2fsprogs"];
 
 #[derive(clap::Args)]

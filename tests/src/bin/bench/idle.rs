@@ -7,8 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use ::tests::{daemon::Daemon, deadline::LOOK};
 use anyhow::{Context, Result};
-use tests::{daemon::Daemon, deadline::LOOK};
 
 use crate::{
     Scale,
