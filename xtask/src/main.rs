@@ -1,5 +1,6 @@
 //! `cargo xtask VERB`: everything a person types while working on upcall.
 
+mod bench;
 mod cargo;
 mod ci;
 mod coherence;
@@ -33,6 +34,8 @@ enum Verb {
     Vm(vm::Args),
     /// Run every test that this machine can run
     Test(test::Args),
+    /// Measure upcall beside its peers
+    Bench(bench::Args),
     /// Start a daemon with two clients, make changes, and show that both hear of each
     Demo,
     /// Write README's table of the ways a file changes
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         Verb::Ebpf(args) => ebpf::run(&args),
         Verb::Vm(args) => vm::run(&args),
         Verb::Test(args) => test::run(&args),
+        Verb::Bench(args) => bench::run(&args),
         Verb::Demo => demo::run().map(|()| ExitCode::SUCCESS),
         Verb::Table => table::run().map(|()| ExitCode::SUCCESS),
         Verb::Coherence(args) => coherence::run(&args),

@@ -86,8 +86,19 @@ pub(crate) fn run_kernels(
     // A machine has two processors, of which one is idle most of the time.
     let width = thread::available_parallelism().map_or(1, NonZero::get);
     parallel::map(machines, width, |(kernel, machine)| {
-        Stage::run(format!("vm {kernel}"), || machine?.run(&format!("{kernel:>6} | "), timeout))
+        Stage::run(format!("vm {kernel}"), || machine?.run(|line| println!("{kernel:>6} | {line}"), timeout))
     })
+}
+
+/// Runs the measuring program in a kernel and returns what the console showed.
+pub(crate) fn bench(kernel: Kernel, args: &[String], timeout: Duration) -> Result<String> {
+    if let Some(why) = unavailable() {
+        bail!("no kernels under QEMU: {why}");
+    }
+    let machine = machine(kernel, &Programs::bench()?, args)?;
+    // Standard output is for figures.
+    machine.run(|line| eprintln!("{kernel:>6} | {line}"), timeout)?;
+    fs::read_to_string(&machine.log).with_context(|| format!("cannot read {}", machine.log.display()))
 }
 
 fn machine(kernel: Kernel, programs: &Programs, args: &[String]) -> Result<Machine> {

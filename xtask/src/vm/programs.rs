@@ -29,6 +29,13 @@ impl Programs {
         Ok(Self { init: take("vm_init")?, upcall: Some(take("upcall")?), tests: take("kernel")? })
     }
 
+    /// Builds the measuring program in place of the tests.
+    pub(crate) fn bench() -> Result<Self> {
+        let mut built = build(&["--workspace", "--bin", "vm_init", "--bin", "upcall", "--bin", "bench"])?;
+        let mut take = |name: &str| built.remove(name).with_context(|| format!("cargo did not build {name}"));
+        Ok(Self { init: take("vm_init")?, upcall: Some(take("upcall")?), tests: take("bench")? })
+    }
+
     /// The given test program instead of ours.
     pub(super) fn with(program: &Path) -> Result<Self> {
         ensure!(program.is_file(), "{} is no file", program.display());

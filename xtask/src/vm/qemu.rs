@@ -32,9 +32,9 @@ pub(super) struct Machine {
 }
 
 impl Machine {
-    /// Boots, shows the console with `prefix` before each line, and judges; past `timeout` the machine is
+    /// Boots, shows each line of the console to `show`, and judges; past `timeout` the machine is
     /// killed.
-    pub(super) fn run(&self, prefix: &str, timeout: Duration) -> Result<Summary> {
+    pub(super) fn run(&self, show: impl Fn(&str), timeout: Duration) -> Result<Summary> {
         let mut log =
             File::create(&self.log).with_context(|| format!("cannot make {}", self.log.display()))?;
         let mut command = self.command();
@@ -43,7 +43,7 @@ impl Machine {
         let mut verdict = Verdict::default();
         let watched = watch(&mut child, timeout, |line| {
             verdict.see(line);
-            println!("{prefix}{}", line.trim_end());
+            show(line.trim_end());
             writeln!(log, "{line}").context("cannot keep the console")
         });
         if watched.is_err() {
