@@ -11,14 +11,17 @@ enum Sabotage {
     DropRecord(u64),
     /// `skip-scan:N`: one scan in N does not happen.
     SkipScan(u64),
-    /// `lose-registration`: whoever holds a version is told that nothing has changed.
-    LoseRegistration,
+    /// `lose-registration:N`: one inode in N is not watched any more after a restart.
+    LoseRegistration(u64),
+    /// `false-unchanged`: whoever holds a version is told that nothing has changed.
+    FalseUnchanged,
 }
 
 static SABOTAGE: LazyLock<Option<Sabotage>> = LazyLock::new(|| {
     let wanted = std::env::var("UPCALL_SABOTAGE").ok()?;
     let sabotage = match wanted.split_once(':') {
-        None if wanted == "lose-registration" => Sabotage::LoseRegistration,
+        None if wanted == "false-unchanged" => Sabotage::FalseUnchanged,
+        Some(("lose-registration", number)) => Sabotage::LoseRegistration(number.parse().ok()?),
         Some(("drop-record", number)) => Sabotage::DropRecord(number.parse().ok()?),
         Some(("skip-scan", number)) => Sabotage::SkipScan(number.parse().ok()?),
         _ => return None,
@@ -38,7 +41,12 @@ pub fn skips_scan() -> bool {
 }
 
 pub fn loses_registration() -> bool {
-    matches!(*SABOTAGE, Some(Sabotage::LoseRegistration))
+    static ADOPTED: AtomicU64 = AtomicU64::new(0);
+    matches!(*SABOTAGE, Some(Sabotage::LoseRegistration(number)) if is_nth(&ADOPTED, number))
+}
+
+pub fn says_unchanged() -> bool {
+    matches!(*SABOTAGE, Some(Sabotage::FalseUnchanged))
 }
 
 fn is_nth(count: &AtomicU64, number: u64) -> bool {

@@ -61,10 +61,11 @@ fn check(filesystem: &Filesystem, plan: &Plan) -> Result<Completion> {
 }
 
 /// Promises that a sabotaged daemon breaks, each with the faults by which that shows.
-const SABOTAGES: [(&str, &str, &str); 3] = [
+const SABOTAGES: [(&str, &str, &str); 4] = [
     ("a_dropped_record_is_noticed", "drop-record:200", "none"),
     ("a_skipped_scan_is_noticed", "skip-scan:1", "ring"),
-    ("a_lost_registration_is_noticed", "lose-registration", "cut"),
+    ("a_registration_lost_by_a_restart_is_noticed", "lose-registration:5", "kill"),
+    ("a_false_unchanged_is_noticed", "false-unchanged", "cut"),
 ];
 
 /// Long enough for any of them to be noticed; the run ends with that.

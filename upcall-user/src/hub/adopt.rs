@@ -75,6 +75,10 @@ impl State {
         let probe = Probe { key, generation: view.generation(), attrs, ..Probe::default() };
         self.registry.watch(slot, &probe, None, view.version());
         self.devices.insert(key.dev, slot);
+        #[cfg(feature = "sabotage")]
+        if crate::sabotage::loses_registration() {
+            self.unwatch(key);
+        }
         Some(slot)
     }
 

@@ -255,7 +255,7 @@ fn interest(
     let made = hub.register(client, inode, wish, lifetime(item.lifetime_ms), item.known_version);
     #[cfg(feature = "sabotage")]
     let made = made.map(|made| crate::hub::Registered {
-        unchanged: made.unchanged || crate::sabotage::loses_registration(),
+        unchanged: made.unchanged || crate::sabotage::says_unchanged(),
         ..made
     });
     if let (Ok(made), Some(names)) = (&made, names) {
