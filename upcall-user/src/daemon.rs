@@ -115,7 +115,7 @@ async fn serve(
         "source": source.name(),
         "safety_net": net,
         "epoch": epoch,
-        "pin": config.pin().map(|pin| pin.display().to_string()),
+        "pin": config.pin().filter(|_| pinned).map(|pin| pin.display().to_string()),
         "took_over": takeover.is_some(),
         "exports": exports.roots().iter().map(|export| export.path().display().to_string()).collect::<Vec<_>>(),
         "hooks": attached.iter().map(|program| program.name()).collect::<Vec<_>>(),

@@ -39,6 +39,11 @@ pub(super) async fn run(args: StatusArgs) -> Result<()> {
         writeln!(out, "           without {}: {}", plain(&lost["hook"]), plain(&lost["why"]))?;
     }
     writeln!(out, "uptime     {} s", hub["uptime_seconds"])?;
+    let takeover = if status["took_over"] == true { ", taken over from an earlier daemon" } else { "" };
+    match status["pin"].as_str() {
+        Some(pin) => writeln!(out, "pinned     {pin}{takeover}")?,
+        None => writeln!(out, "pinned     no: after a restart clients resync")?,
+    }
     for export in status["exports"].as_array().into_iter().flatten() {
         writeln!(out, "export     {}", plain(export))?;
     }
@@ -47,8 +52,8 @@ pub(super) async fn run(args: StatusArgs) -> Result<()> {
     }
     writeln!(
         out,
-        "slots      {} of {} used, {} unsettled, {} looked at now and then",
-        hub["slots_used"], hub["slots"], hub["unsettled"], hub["resting"]
+        "slots      {} of {} used, {} wait for clients that are gone, {} unsettled, {} looked at now and then",
+        hub["slots_used"], hub["slots"], hub["unclaimed"], hub["unsettled"], hub["resting"]
     )?;
     if hub["net_only"] != 0 {
         writeln!(

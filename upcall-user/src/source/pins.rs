@@ -3,9 +3,12 @@
 
 use std::{
     collections::HashSet,
-    fs::{self, File},
+    fs::{self, DirBuilder, File},
     io,
-    os::{fd::AsFd, unix::fs::MetadataExt},
+    os::{
+        fd::AsFd,
+        unix::fs::{DirBuilderExt, MetadataExt},
+    },
     path::{Path, PathBuf},
 };
 
@@ -50,14 +53,12 @@ impl Pins {
     /// Makes the directory if need be, not its parents.
     pub fn open(root: &Path) -> Result<Self, PinError> {
         let at = |error| PinError::Io { path: root.to_owned(), error };
-        if !root.exists() {
-            let parent = root.parent().unwrap_or(root);
-            if !is_bpf(parent) {
-                return Err(PinError::NotBpf(root.to_owned()));
-            }
-            fs::create_dir(root).map_err(at)?;
-        } else if !is_bpf(root) {
+        if !is_possible(root) {
             return Err(PinError::NotBpf(root.to_owned()));
+        }
+        match DirBuilder::new().mode(0o700).create(root) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(at(error)),
+            _ => {}
         }
         let dir = File::open(root).map_err(at)?;
         let lock = Flock::lock(dir, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
@@ -163,6 +164,12 @@ impl PinSet {
         }
         Ok(())
     }
+}
+
+/// Whether there may be pins in `root`, which need not exist.
+pub(super) fn is_possible(root: &Path) -> bool {
+    let parent = || root.parent().is_some_and(is_bpf);
+    if root.exists() { is_bpf(root) } else { parent() }
 }
 
 fn is_bpf(path: &Path) -> bool {

@@ -9,7 +9,9 @@ use super::{
     Source,
     btf::VMLINUX,
     load::{self, Lost, Sizes},
+    pins,
 };
+use crate::config::DEFAULT_PIN;
 
 /// A mutation path and whether the source that would run sees it.
 #[derive(Clone, Debug, Serialize)]
@@ -50,6 +52,8 @@ pub struct Survey {
     /// Whether `bpf` is among them (for deny modes).
     pub bpf_lsm: bool,
     pub lockdown: Option<String>,
+    /// Whether the default `pin` is on a BPF filesystem, so that maps and programs can outlive the daemon.
+    pub can_pin: bool,
     /// Capabilities that the daemon needs and this process lacks.
     pub missing_capabilities: Vec<&'static str>,
     /// The source that `--source auto` would run.
@@ -78,6 +82,7 @@ pub fn survey() -> Survey {
         bpf_lsm: lsm.as_deref().is_some_and(|names| names.split(',').any(|name| name == "bpf")),
         lsm,
         lockdown: read("/sys/kernel/security/lockdown"),
+        can_pin: pins::is_possible(std::path::Path::new(DEFAULT_PIN)),
         missing_capabilities: missing_capabilities(),
         paths: paths::all().map(|(group, path)| judge(group, path, source, lost)).collect(),
         source,
