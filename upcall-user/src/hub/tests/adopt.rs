@@ -83,13 +83,26 @@ fn what_was_told_before_it_was_visible_counts_as_changed() {
 
 #[test]
 fn what_only_the_net_saw_counts_as_changed() {
-    let (mut bench, file, _, version) = watched(false);
-    bench.model.store_attrs(1);
-    bench.model.net(1, 5);
-    bench.dispatch();
+    for taken in [true, false] {
+        let (mut bench, file, _, version) = watched(false);
+        bench.model.store_attrs(1);
+        bench.model.net(1, 5);
+        if taken {
+            bench.dispatch();
+        }
+        bench.successor(false);
+        let client = bench.client();
+        assert!(!bench.unchanged(client, file, version), "taken: {taken}");
+    }
+}
+
+#[test]
+fn versions_of_a_successor_are_apart_from_those_that_it_took_over() {
+    let (mut bench, _, _, version) = watched(true);
     bench.successor(false);
-    let client = bench.client();
-    assert!(!bench.unchanged(client, file, version));
+    let (client, other) = (bench.client(), bench.file(2));
+    let new = bench.watch(client, other, 2, ANY).expect("watch").version;
+    assert!(new >= version + (1 << 24), "{new} after {version}");
 }
 
 #[test]
