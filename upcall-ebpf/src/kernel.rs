@@ -84,6 +84,9 @@ pub fn probe_key(inode: u64) -> Key {
 
 const BTRFS_SUPER_MAGIC: u64 = 0x9123_683e;
 const OVERLAYFS_SUPER_MAGIC: u64 = 0x794c_7630;
+const EXT4_SUPER_MAGIC: u64 = 0xef53;
+const XFS_SUPER_MAGIC: u64 = 0x5846_5342;
+const TMPFS_MAGIC: u64 = 0x0102_1994;
 
 /// The subvolume of a btrfs inode: each has inode numbers of its own.
 #[inline(always)]
@@ -99,6 +102,18 @@ fn subvolume(inode: u64, magic: u64) -> u32 {
 pub fn is_overlay(inode: u64) -> bool {
     let sb: u64 = probe(inode, offset!(inode_sb));
     probe::<u64>(sb, offset!(sb_magic)) == OVERLAYFS_SUPER_MAGIC && offset!(ovl_inode_vfs) != ABSENT
+}
+
+/// Whether the inode itself has the attributes that a reader is told, as far as is known of its filesystem. An overlay's
+/// gets times late, XFS keeps the sizes of directories elsewhere, and a network filesystem or FUSE asks its server.
+#[inline(always)]
+pub fn is_faithful(inode: u64) -> bool {
+    let sb: u64 = probe(inode, offset!(inode_sb));
+    match probe::<u64>(sb, offset!(sb_magic)) {
+        EXT4_SUPER_MAGIC | TMPFS_MAGIC | BTRFS_SUPER_MAGIC => true,
+        XFS_SUPER_MAGIC => probe::<u16>(inode, offset!(inode_mode)) & S_IFMT == S_IFREG,
+        _ => false,
+    }
 }
 
 /// The inode of the upper layer that an overlay's inode stands for; 0 before it is copied up.
@@ -149,6 +164,7 @@ pub fn attrs(inode: u64) -> Attrs {
 }
 
 const S_IFMT: u16 = 0o170_000;
+const S_IFREG: u16 = 0o100_000;
 const S_IFDIR: u16 = 0o040_000;
 
 /// A pipe, a socket or a character device, which has no contents to be watched.
@@ -162,7 +178,6 @@ pub fn is_stream(inode: u64) -> bool {
 
 #[inline(always)]
 pub fn is_regular(inode: Ptr) -> bool {
-    const S_IFREG: u16 = 0o100_000;
     load::<u16>(inode, offset!(inode_mode)) & S_IFMT == S_IFREG
 }
 

@@ -58,7 +58,7 @@ fn answer(inode: u64) {
             upper => kernel::probe_key(upper),
         },
         overlay: overlay as u32,
-        pad: 0,
+        faithful: kernel::is_faithful(inode) as u32,
     };
     // The inode may be freed while it is read: its identity, read again, must still be the same. Memory keeps
     // the identity of a freed one.

@@ -2,6 +2,7 @@
 //! `tests/src/filesystem.rs` for where it runs.
 
 mod account;
+mod attributes;
 mod bad_input;
 mod barrier;
 mod coherence;
@@ -77,6 +78,7 @@ fn trials<'a>(filesystems: &'a Filesystems, tally: &Arc<Tally>) -> Trials<'a> {
     let mut trials = Trials::new(filesystems);
     coverage::add(&mut trials, tally);
     masks::add(&mut trials);
+    attributes::add(&mut trials);
     names::add(&mut trials);
     originator::add(&mut trials);
     account::add(&mut trials);

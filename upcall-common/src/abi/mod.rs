@@ -100,7 +100,8 @@ pub struct Probe {
     pub upper: Key,
     /// 1: an inode of an overlay, which may get an upper inode by and by.
     pub overlay: u32,
-    pub pad: u32,
+    /// 1: the attributes are what a reader would see, unless the file is mapped.
+    pub faithful: u32,
 }
 
 impl Probe {
@@ -121,7 +122,7 @@ impl Probe {
             mapped: (write_mapped >> 32) as u32,
             upper: Key::from_words([upper, upper_dev]),
             overlay: overlay as u32,
-            pad: 0,
+            faithful: (overlay >> 32) as u32,
         }
     }
 }

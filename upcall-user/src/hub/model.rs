@@ -81,7 +81,8 @@ impl Model {
     /// An inode that was last changed long ago, known by a descriptor.
     pub(super) fn add_inode(&self, fd: BorrowedFd<'_>, ino: u64) {
         let attrs = Attrs { nlink: 1, mode: 0o100_644, ..Attrs::default() };
-        let probe = Probe { key: Key::new(1, ino), attrs, inode: ino, generation: 1, ..Probe::default() };
+        let key = Key::new(1, ino);
+        let probe = Probe { key, attrs, inode: ino, generation: 1, faithful: 1, ..Probe::default() };
         self.world.lock().expect("world").inodes.insert(fd.as_raw_fd(), probe);
     }
 

@@ -194,10 +194,9 @@ impl State {
 }
 
 /// The version to store attributes with, so that they are told with it: none (0), where the inode itself may not say
-/// what a reader would see. An overlay's gets the times of the inode below late, and stores to a mapping change
-/// them late.
+/// what a reader would see: stores to a mapping change its times late.
 pub(super) fn sure_at(version: u64, probe: &Probe) -> u64 {
-    if probe.overlay == 0 && probe.mapped == 0 { version } else { 0 }
+    if probe.faithful != 0 && probe.mapped == 0 { version } else { 0 }
 }
 
 /// Whether a further change may get the very stamp that the inode has, so that nothing is marked. Within the tick

@@ -553,7 +553,7 @@ fn a_file_that_is_mapped_writable_is_told_of_until_it_is_not() {
 fn a_file_of_an_overlay_follows_the_inode_below_once_it_is_copied_up() {
     let mut bench = Bench::new(4, true);
     let file = bench.file(1);
-    bench.model.edit(1, |probe| probe.overlay = 1);
+    bench.model.edit(1, |probe| (probe.overlay, probe.faithful) = (1, 0));
     let client = bench.client();
     let made = bench.watch(client, file, 10, ANY).expect("watch");
     assert_eq!(made.attrs, None, "an overlay's inode may lag behind");
