@@ -26,10 +26,12 @@ impl Hub {
     /// number of inodes.
     pub fn adopt(&self, gap: bool) -> io::Result<usize> {
         let mut state = self.lock();
-        let (watched, aliases) = (state.kernel.watched()?, state.kernel.aliases()?);
+        let aliases = state.kernel.aliases()?;
         let now = Instant::now();
-        let adopted: HashSet<u32> =
-            watched.into_iter().filter_map(|(key, slot)| state.adopt(key, slot)).collect();
+        let adopted = state.slots.entered();
+        for &slot in &adopted {
+            state.adopt(slot);
+        }
         state.slots.adopt(&adopted, now);
         state.unlock(&adopted);
         for &slot in &adopted {
@@ -63,19 +65,13 @@ impl Hub {
 }
 
 impl State {
-    /// The slot, if it is that of the inode.
-    fn adopt(&mut self, key: Key, slot: u32) -> Option<u32> {
-        let view = self.slots.get(slot).filter(|view| view.key() == key);
-        let Some(view) = view else {
-            // The daemon ended in the midst of it.
-            self.unwatch(key);
-            return None;
-        };
+    fn adopt(&mut self, slot: u32) {
+        let Some(view) = self.slots.get(slot) else { return };
+        let key = view.key();
         let attrs = Attrs { nlink: 1, ..Attrs::default() };
         let probe = Probe { key, generation: view.generation(), attrs, ..Probe::default() };
         self.registry.watch(slot, &probe, None, view.version());
         self.devices.insert(key.dev, slot);
-        Some(slot)
     }
 
     /// The earlier daemon may have ended while it stored attributes; a BPF program that does so now is done soon.

@@ -5,6 +5,7 @@
 mod adopt;
 mod clients;
 mod devices;
+mod index;
 mod kernel;
 mod layers;
 mod lifetimes;
@@ -33,9 +34,11 @@ use tokio::sync::Notify;
 use upcall_common::{
     abi::{Attrs, Key, Originator, Probe},
     change::{ALL, DATA, EARLY, FORGET, NET, NLINK, SIZE, TIMES},
+    index::Full,
 };
 
 pub use clients::{ClientInfo, Process};
+pub use index::{Bucket, Index};
 pub use kernel::{Kernel, KernelCounts};
 pub use names::{Directory, Mark, Named, Names, Waiting};
 pub use registry::{Account, ClientIndex, NoInterest, Origin, Wish};
@@ -374,7 +377,8 @@ impl Hub {
 
     /// How many interests an inode has, and how many would be told of such a change by `tgid`.
     pub fn audience(&self, key: &Key, changes: u32, tgid: u32) -> (usize, usize) {
-        self.lock().registry.audience(key, changes, tgid)
+        let state = self.lock();
+        state.slots.find(*key).map_or((0, 0), |slot| state.registry.audience(slot, changes, tgid))
     }
 }
 
@@ -392,8 +396,8 @@ impl State {
         }
         let probe = self.identify(fd)?;
         let held = self
-            .registry
-            .slot_of(&probe.key)
+            .slots
+            .find(probe.key)
             .filter(|slot| self.registry.watched(*slot).is_some_and(|it| it.generation == probe.generation));
         let slot = match held {
             Some(slot) => {
@@ -476,7 +480,7 @@ impl State {
     /// Gives an inode a slot and tells the kernel.
     fn watch(&mut self, probe: &Probe, origin: Option<Origin>) -> Result<u32, RegisterError> {
         let now = Instant::now();
-        if let Some(slot) = self.registry.slot_of(&probe.key) {
+        if let Some(slot) = self.slots.find(probe.key) {
             // The number has a new owner, so the old inode is gone.
             let mut wake = Vec::new();
             self.tell(slot, FORGET, &mut wake);
@@ -487,8 +491,7 @@ impl State {
         let view = self.slots.get(slot).ok_or(RegisterError::NoSlots)?;
         view.set_inode(probe.inode);
         let version = view.version();
-        if let Err(error) = self.kernel.watch(probe.key, slot) {
-            tracing::error!(%error, "cannot enter an inode into the kernel's map of watched inodes");
+        if let Err(Full) = self.slots.enter(slot) {
             self.slots.free(slot, now);
             return Err(RegisterError::NoSlots);
         }
@@ -546,15 +549,8 @@ impl State {
         if let Some(watched) = self.registry.watched(slot) {
             self.devices.remove(watched.key.dev, slot);
         }
-        if let Some(key) = self.registry.detach(slot) {
-            self.unwatch(key);
-        }
-    }
-
-    fn unwatch(&mut self, key: Key) {
-        if let Err(error) = self.kernel.unwatch(key) {
-            tracing::warn!(%error, "cannot take an inode from the kernel's map of watched inodes");
-        }
+        self.registry.detach(slot);
+        self.slots.leave(slot);
     }
 
     /// A mark has been taken of which something may be still to be told.

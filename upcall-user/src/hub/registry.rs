@@ -103,6 +103,8 @@ pub struct Origin {
 pub struct Watched {
     pub key: Key,
     pub generation: u32,
+    /// Found by its key.
+    attached: bool,
     /// Version at the last take: tells how many marks a take covers.
     taken: u64,
     /// The inode had a link when it was last looked at.
@@ -167,7 +169,6 @@ pub struct Pending {
 /// All interests.
 #[derive(Debug, Default)]
 pub struct Registry {
-    by_key: HashMap<Key, u32>,
     watched: HashMap<u32, Watched>,
     interests: Slab<Interest>,
     clients: Slab<Client>,
@@ -201,13 +202,9 @@ impl Registry {
         Some(indices.into_iter().filter_map(|index| self.drop_interest(index)).collect())
     }
 
-    pub fn slot_of(&self, key: &Key) -> Option<u32> {
-        self.by_key.get(key).copied()
-    }
-
     /// Changes of an inode are told through this slot.
     pub fn is_attached(&self, slot: u32) -> bool {
-        self.watched.get(&slot).is_some_and(|watched| self.by_key.get(&watched.key) == Some(&slot))
+        self.watched.get(&slot).is_some_and(|watched| watched.attached)
     }
 
     pub fn watched(&self, slot: u32) -> Option<&Watched> {
@@ -222,12 +219,12 @@ impl Registry {
     pub fn watch(&mut self, slot: u32, probe: &Probe, origin: Option<Origin>, version: u64) {
         let Probe { key, generation, .. } = *probe;
         let linked = probe.attrs.nlink > 0;
-        self.by_key.insert(key, slot);
         self.watched.insert(
             slot,
             Watched {
                 key,
                 generation,
+                attached: true,
                 taken: version,
                 linked,
                 origin,
@@ -243,14 +240,11 @@ impl Registry {
         self.watched.remove(&slot);
     }
 
-    /// The slot is not found by its inode's key any more. Returns the key if it was, and no other slot has taken
-    /// it over.
-    pub fn detach(&mut self, slot: u32) -> Option<Key> {
-        let key = self.watched.get(&slot)?.key;
-        (self.by_key.get(&key) == Some(&slot)).then(|| {
-            self.by_key.remove(&key);
-            key
-        })
+    /// The slot is not found by its inode's key any more.
+    pub fn detach(&mut self, slot: u32) {
+        if let Some(watched) = self.watched.get_mut(&slot) {
+            watched.attached = false;
+        }
     }
 
     /// Adds an interest that is live from `version` on. `None` if there is no such client or slot, or no
@@ -454,8 +448,8 @@ impl Registry {
     }
 
     /// How many interests a slot has, and how many of them would be told of such a change by `tgid`.
-    pub fn audience(&self, key: &Key, changes: u32, tgid: u32) -> (usize, usize) {
-        let Some(watched) = self.slot_of(key).and_then(|slot| self.watched.get(&slot)) else { return (0, 0) };
+    pub fn audience(&self, slot: u32, changes: u32, tgid: u32) -> (usize, usize) {
+        let Some(watched) = self.watched.get(&slot) else { return (0, 0) };
         let told =
             watched.interests.iter().filter_map(|index| self.interests.get(*index as usize)).filter(|it| {
                 let own = self.clients.get(it.client).is_some_and(|client| client.process == Some(tgid));
