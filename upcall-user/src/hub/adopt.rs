@@ -67,11 +67,11 @@ impl Hub {
 impl State {
     fn adopt(&mut self, slot: u32) {
         let Some(view) = self.slots.get(slot) else { return };
-        let key = view.key();
+        let device = view.key().dev;
         let attrs = Attrs { nlink: 1, ..Attrs::default() };
-        let probe = Probe { key, generation: view.generation(), attrs, ..Probe::default() };
+        let probe = Probe { attrs, ..Probe::default() };
         self.registry.watch(slot, &probe, None, view.version());
-        self.devices.insert(key.dev, slot);
+        self.devices.insert(device);
     }
 
     /// The earlier daemon may have ended while it stored attributes; a BPF program that does so now is done soon.
@@ -96,8 +96,10 @@ impl State {
     }
 
     fn adopt_alias(&mut self, below: Key, slot: u32) {
-        match self.registry.watched_mut(slot) {
-            Some(watched) if watched.below.is_none() => watched.below = Some(below),
+        match self.registry.watched(slot) {
+            Some(_) if !self.below.contains_key(&slot) => {
+                self.below.insert(slot, below);
+            }
             _ => self.remove_alias(below),
         }
     }

@@ -25,6 +25,7 @@ mod model;
 mod tests;
 
 use std::{
+    collections::HashMap,
     os::fd::BorrowedFd,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -90,6 +91,8 @@ struct State {
     trail: Trail,
     orphans: Trail,
     devices: Devices,
+    /// The inode below an overlay's, whose changes mark the slot too, by slot.
+    below: HashMap<u32, Key>,
     unclaimed: Unclaimed,
     grace: Duration,
     /// Nanoseconds by which the kernel's coarse clock steps.
@@ -167,6 +170,7 @@ impl Hub {
             trail: Trail::new(pace.tick),
             orphans: Trail::new(pace.tick),
             devices: Devices::default(),
+            below: HashMap::new(),
             unclaimed: Unclaimed::default(),
             grace: pace.grace,
             tick: pace.tick.max(1),
@@ -395,10 +399,8 @@ impl State {
             return Err(RegisterError::Limit);
         }
         let probe = self.identify(fd)?;
-        let held = self
-            .slots
-            .find(probe.key)
-            .filter(|slot| self.registry.watched(*slot).is_some_and(|it| it.generation == probe.generation));
+        let found = self.slots.find(probe.key);
+        let held = found.filter(|slot| self.slots.is_of(*slot, probe.key, probe.generation));
         let slot = match held {
             Some(slot) => {
                 self.claim(slot, &probe, origin);
@@ -496,7 +498,7 @@ impl State {
             return Err(RegisterError::NoSlots);
         }
         self.registry.watch(slot, probe, origin, version);
-        self.devices.insert(probe.key.dev, slot);
+        self.devices.insert(probe.key.dev);
         Ok(slot)
     }
 
@@ -546,11 +548,12 @@ impl State {
         self.trail.remove(slot);
         self.orphans.remove(slot);
         self.leave_layer(slot);
-        if let Some(watched) = self.registry.watched(slot) {
-            self.devices.remove(watched.key.dev, slot);
+        if self.registry.detach(slot)
+            && let Some(view) = self.slots.get(slot)
+        {
+            self.devices.remove(view.key().dev);
+            self.slots.leave(slot);
         }
-        self.registry.detach(slot);
-        self.slots.leave(slot);
     }
 
     /// A mark has been taken of which something may be still to be told.

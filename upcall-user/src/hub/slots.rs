@@ -194,6 +194,11 @@ impl Slots {
         self.index.find(key, |slot| self.get(slot).is_some_and(|view| view.key() == key))
     }
 
+    /// Whether the slot is, or was last, this inode's.
+    pub fn is_of(&self, slot: u32, key: Key, generation: u32) -> bool {
+        self.get(slot).is_some_and(|view| (view.key(), view.generation()) == (key, generation))
+    }
+
     /// From now on, changes of the slot's inode mark it.
     pub fn enter(&self, slot: u32) -> Result<(), Full> {
         self.index.insert(self.get(slot).ok_or(Full)?.key(), slot)
