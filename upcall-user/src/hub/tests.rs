@@ -7,7 +7,7 @@ use std::{fs::File, os::fd::AsFd, time::Duration};
 
 use upcall_common::{
     abi::{BUSY_WRITER, Word},
-    change::{ANY, DATA, EXPIRED, FORGET, MODE, NLINK, OTHER, SIZE, VOLATILE},
+    change::{ANY, DATA, EARLY, EXPIRED, FORGET, MODE, NLINK, OTHER, SIZE, TIMES, VOLATILE},
 };
 
 use super::{model::Model, *};
