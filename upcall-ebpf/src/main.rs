@@ -8,6 +8,7 @@
 mod atomic;
 mod event;
 mod fexit;
+mod index;
 mod kernel;
 mod maps;
 mod mark;

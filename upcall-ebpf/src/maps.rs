@@ -3,7 +3,7 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
-use upcall_common::abi::{self, Control, Counter, Key, Probe, Slot, Syscall};
+use upcall_common::abi::{self, Bucket, Control, Counter, Key, Probe, Slot, Syscall};
 
 use crate::atomic;
 
@@ -12,7 +12,7 @@ use crate::atomic;
 #[map]
 pub static SLOTS: Array<Slot> = Array::with_max_entries(1024, BPF_F_MMAPABLE);
 #[map]
-pub static WATCHED: HashMap<Key, u32> = HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
+pub static INDEX: Array<Bucket> = Array::with_max_entries(128, BPF_F_MMAPABLE);
 /// From an inode of an overlay's upper layer to the slot of the overlay's inode.
 #[map]
 pub static ALIASES: HashMap<Key, u32> = HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);

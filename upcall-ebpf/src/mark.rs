@@ -9,9 +9,9 @@ use upcall_common::{
 };
 
 use crate::{
-    event,
+    event, index,
     kernel::{self, Ptr},
-    maps::{ALIASES, SLOTS, WATCHED, control, count},
+    maps::{ALIASES, SLOTS, control, count},
     shared::{Dirty, View},
 };
 
@@ -62,8 +62,7 @@ pub fn by(key: Key, inode: u64, dentry: u64, by: impl Fn() -> u32, what: Change)
 /// As [`by`], without an event, and without a look at the inode.
 #[inline(always)]
 pub fn quietly(key: Key, changes: u32, by: u32) {
-    // SAFETY: as in `target`.
-    if let Some(index) = unsafe { WATCHED.get(&key) }.copied()
+    if let Some(index) = index::find(&key)
         && let Some(slot) = SLOTS.get_ptr_mut(index)
     {
         // SAFETY: the map returned `slot`.
@@ -101,8 +100,7 @@ pub fn alias(below: Key, what: Change) {
 #[inline(always)]
 pub fn net(key: Key) {
     let thread = bpf_get_current_pid_tgid();
-    // SAFETY: as above.
-    let Some(index) = unsafe { WATCHED.get(&key) }.copied() else { return };
+    let Some(index) = index::find(&key) else { return };
     let Some(slot) = SLOTS.get_ptr_mut(index) else { return };
     // SAFETY: the map returned `slot`.
     let slot = unsafe { View::new(slot) };
@@ -130,9 +128,7 @@ fn target<const FINAL: bool>(
     by: impl Fn() -> u32,
     what: Change,
 ) {
-    // SAFETY: the value is copied at once; the daemon only ever inserts and removes whole entries.
-    let index = unsafe { WATCHED.get(&key) }.copied();
-    if let Some(index) = index {
+    if let Some(index) = index::find(&key) {
         let generation = match generation {
             Some(noted) => noted,
             None => kernel::generation(inode),

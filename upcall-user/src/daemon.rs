@@ -15,7 +15,7 @@ use crate::{
     config::Config,
     dispatch,
     events::{self, EventSwitch},
-    hub::{Hub, Limits, Pace, Slots},
+    hub::{Hub, Limits, Pace},
     logging, mounts,
     names::{self, Namer},
     server::{Gaps, Listeners, Service},
@@ -129,7 +129,7 @@ async fn serve(
     let tick = clock::coarse_resolution_ns()?;
     let hub = Arc::new(Hub::new(
         Box::new(kernel),
-        Slots::new(Box::new(slots)),
+        slots,
         Pace { tick, volatile: config.volatile(), grace: config.grace() },
         limits,
     ));

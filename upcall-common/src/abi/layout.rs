@@ -6,6 +6,7 @@ pub const LAYOUT: u64 = {
     let digest = fnv1a(OFFSET_BASIS, include_str!("mod.rs"));
     let digest = fnv1a(digest, include_str!("slot.rs"));
     let digest = fnv1a(digest, include_str!("word.rs"));
+    let digest = fnv1a(digest, include_str!("../index.rs"));
     fnv1a(digest, include_str!("../change.rs"))
 };
 

@@ -17,8 +17,8 @@ pub use word::{Originator, Word};
 pub mod maps {
     /// Array of [`super::Slot`], mmapped by the daemon.
     pub const SLOTS: &str = "SLOTS";
-    /// Hash from [`super::Key`] to a slot's index.
-    pub const WATCHED: &str = "WATCHED";
+    /// Array of [`super::Bucket`], mmapped by the daemon: from [`super::Key`] to a slot's index.
+    pub const INDEX: &str = "INDEX";
     /// Hash from the [`super::Key`] of an inode below an overlay to the slot of the overlay's inode above it.
     pub const ALIASES: &str = "ALIASES";
     /// Ring of slot indices (`u32`): each dirty slot once.
@@ -41,6 +41,9 @@ pub const SCAN: u32 = u32::MAX;
 /// Entries of the table that names system calls.
 pub const SYSCALLS: u32 = 512;
 
+/// Of the table that leads from a key to a slot: see [`crate::index`].
+pub type Bucket = [u32; crate::index::WORDS];
+
 /// Switches and flags that both sides write.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,12 +57,15 @@ pub struct Control {
     /// Non-zero once there is an alias.
     pub aliases: u64,
     /// Names this life of the maps: versions compare only within it. 0 until all maps are filled and all programs
-    /// pinned. The daemon's alone, as are those below.
+    /// pinned. The daemon's alone, as are the next two.
     pub epoch: u64,
     /// Pinned links.
     pub links: u64,
     /// Skipped runs of their programs of which clients have been told.
     pub misses: u64,
+    /// See [`crate::index::Place::of`]: set with the number of buckets before the first program runs, and 0 until then.
+    pub seed: u64,
+    pub buckets: u64,
 }
 
 /// Index into the per-CPU counters.
@@ -147,7 +153,8 @@ pub struct Syscall {
 }
 
 const _: () = {
-    assert!(size_of::<Control>() == 56);
+    assert!(size_of::<Control>() == 72);
     assert!(size_of::<Probe>() == 8 * Probe::WORDS);
     assert!(size_of::<Syscall>() == 12);
+    assert!(size_of::<Bucket>() == 64);
 };

@@ -23,7 +23,7 @@ use super::root::NoRoot;
 use super::walk::{Found, Walker};
 use super::{AccessError, Exports, Principal};
 use crate::sys::file::{may_read, mount_of};
-use crate::sys::handle::{FileHandle, handle_of};
+use crate::sys::handle::{FileHandle, HandleBytes, handle_of};
 
 /// How a client names a file.
 #[derive(Debug)]
@@ -137,7 +137,7 @@ fn approach<'t>(walker: &mut Walker<'_>, anchors: &mut Anchors<'t>, state: State
         State::New(Target::Path(path)) => readable(walker.open(path)?, &path.display().to_string()),
         State::New(Target::Handle { anchor, handle_type, bytes }) => Ok(State::Anchored {
             anchor: anchors.of(walker, anchor)?,
-            handle: FileHandle { handle_type: *handle_type, bytes: bytes.clone() },
+            handle: FileHandle { handle_type: *handle_type, bytes: HandleBytes::from_slice(bytes) },
         }),
         other => Ok(other),
     }

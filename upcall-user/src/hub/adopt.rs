@@ -26,10 +26,12 @@ impl Hub {
     /// number of inodes.
     pub fn adopt(&self, gap: bool) -> io::Result<usize> {
         let mut state = self.lock();
-        let (watched, aliases) = (state.kernel.watched()?, state.kernel.aliases()?);
+        let aliases = state.kernel.aliases()?;
         let now = Instant::now();
-        let adopted: HashSet<u32> =
-            watched.into_iter().filter_map(|(key, slot)| state.adopt(key, slot)).collect();
+        let adopted = state.slots.entered();
+        for &slot in &adopted {
+            state.adopt(slot);
+        }
         state.slots.adopt(&adopted, now);
         state.unlock(&adopted);
         for &slot in &adopted {
@@ -63,23 +65,13 @@ impl Hub {
 }
 
 impl State {
-    /// The slot, if it is that of the inode.
-    fn adopt(&mut self, key: Key, slot: u32) -> Option<u32> {
-        let view = self.slots.get(slot).filter(|view| view.key() == key);
-        let Some(view) = view else {
-            // The daemon ended in the midst of it.
-            self.unwatch(key);
-            return None;
-        };
+    fn adopt(&mut self, slot: u32) {
+        let Some(view) = self.slots.get(slot) else { return };
+        let device = view.key().dev;
         let attrs = Attrs { nlink: 1, ..Attrs::default() };
-        let probe = Probe { key, generation: view.generation(), attrs, ..Probe::default() };
+        let probe = Probe { attrs, ..Probe::default() };
         self.registry.watch(slot, &probe, None, view.version());
-        self.devices.insert(key.dev, slot);
-        #[cfg(feature = "sabotage")]
-        if crate::sabotage::loses_registration() {
-            self.unwatch(key);
-        }
-        Some(slot)
+        self.devices.insert(device);
     }
 
     /// The earlier daemon may have ended while it stored attributes; a BPF program that does so now is done soon.
@@ -104,8 +96,10 @@ impl State {
     }
 
     fn adopt_alias(&mut self, below: Key, slot: u32) {
-        match self.registry.watched_mut(slot) {
-            Some(watched) if watched.below.is_none() => watched.below = Some(below),
+        match self.registry.watched(slot) {
+            Some(_) if !self.below.contains_key(&slot) => {
+                self.below.insert(slot, below);
+            }
             _ => self.remove_alias(below),
         }
     }
@@ -119,6 +113,10 @@ impl State {
         }
         if !entry.adopted {
             return;
+        }
+        #[cfg(feature = "sabotage")]
+        if crate::sabotage::loses_registration() {
+            self.slots.leave(slot);
         }
         // While there was no daemon, another filesystem, or an older state of it, may have taken the device's number.
         let proven = self

@@ -1,34 +1,28 @@
-//! Which slots are of which filesystem. Pure state.
+//! Of which filesystems inodes are watched. Pure state.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
-/// Pairs of the kernel's device number and a slot.
+/// How many, by the kernel's device number.
 #[derive(Debug, Default)]
-pub(super) struct Devices(BTreeSet<(u32, u32)>);
+pub(super) struct Devices(BTreeMap<u32, u32>);
 
 impl Devices {
-    pub(super) fn insert(&mut self, device: u32, slot: u32) {
-        self.0.insert((device, slot));
+    pub(super) fn insert(&mut self, device: u32) {
+        *self.0.entry(device).or_default() += 1;
     }
 
-    pub(super) fn remove(&mut self, device: u32, slot: u32) {
-        self.0.remove(&(device, slot));
-    }
-
-    /// Each device with slots, once.
-    pub(super) fn all(&self) -> Vec<u32> {
-        let mut next = self.0.first().copied();
-        let mut all = Vec::new();
-        while let Some((device, _)) = next {
-            all.push(device);
-            next = self.0.range((device, u32::MAX)..).find(|(of, _)| *of != device).copied();
+    pub(super) fn remove(&mut self, device: u32) {
+        if let Some(count) = self.0.get_mut(&device) {
+            *count -= 1;
+            if *count == 0 {
+                self.0.remove(&device);
+            }
         }
-        all
     }
 
-    /// Up to `max` slots of the device, from slot `from` on.
-    pub(super) fn slots(&self, device: u32, from: u32, max: usize) -> Vec<u32> {
-        self.0.range((device, from)..=(device, u32::MAX)).take(max).map(|(_, slot)| *slot).collect()
+    /// Each device, once.
+    pub(super) fn all(&self) -> Vec<u32> {
+        self.0.keys().copied().collect()
     }
 }
 
@@ -37,16 +31,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slots_are_found_by_device_in_steps() {
+    fn a_device_is_there_until_its_last_inode_is_not() {
         let mut devices = Devices::default();
-        for (device, slot) in [(7, 1), (7, 5), (7, u32::MAX), (9, 2), (u32::MAX, 3)] {
-            devices.insert(device, slot);
+        for device in [7, 9, 7] {
+            devices.insert(device);
         }
-        assert_eq!(devices.all(), [7, 9, u32::MAX]);
-        assert_eq!(devices.slots(7, 0, 2), [1, 5]);
-        assert_eq!(devices.slots(7, 6, 2), [u32::MAX]);
-        assert_eq!(devices.slots(8, 0, 2), Vec::<u32>::new());
-        devices.remove(9, 2);
-        assert_eq!(devices.all(), [7, u32::MAX]);
+        devices.remove(9);
+        devices.remove(7);
+        assert_eq!(devices.all(), [7]);
+        devices.remove(7);
+        devices.remove(7);
+        assert_eq!(devices.all(), Vec::<u32>::new());
     }
 }

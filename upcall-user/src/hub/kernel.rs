@@ -25,12 +25,6 @@ pub trait Kernel: Send {
     fn identify(&mut self, fd: BorrowedFd<'_>) -> io::Result<Option<Probe>>;
     /// What is at the address where an inode was last seen.
     fn peek(&mut self, inode: u64) -> io::Result<Option<Probe>>;
-    /// From now on, changes of `key` mark `slot`.
-    fn watch(&mut self, key: Key, slot: u32) -> io::Result<()>;
-    /// Changes of `key` mark nothing any more.
-    fn unwatch(&mut self, key: Key) -> io::Result<()>;
-    /// Every pair that [`Kernel::watch`] has entered, by whatever daemon.
-    fn watched(&mut self) -> io::Result<Vec<(Key, u32)>>;
     /// From now on, changes of the inode `below` an overlay's mark the slot of that one too.
     fn add_alias(&mut self, below: Key, slot: u32) -> io::Result<()>;
     fn remove_alias(&mut self, below: Key) -> io::Result<()>;

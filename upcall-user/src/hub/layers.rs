@@ -21,9 +21,8 @@ impl State {
         if !self.has_layer(probe) {
             return 0;
         }
-        let Some(watched) = self.registry.watched_mut(slot) else { return 0 };
         let below = Some(probe.upper).filter(|key| *key != Key::default());
-        if watched.below == below {
+        if self.below.get(&slot) == below.as_ref() || self.registry.watched(slot).is_none() {
             return 0;
         }
         self.leave_layer(slot);
@@ -32,16 +31,13 @@ impl State {
             tracing::error!(%error, "cannot watch the inode below an overlay's");
             return OTHER;
         }
-        if let Some(watched) = self.registry.watched_mut(slot) {
-            watched.below = Some(below);
-        }
+        self.below.insert(slot, below);
         OTHER
     }
 
     /// The slot's inode has no alias any more.
     pub(super) fn leave_layer(&mut self, slot: u32) {
-        let below = self.registry.watched_mut(slot).and_then(|watched| watched.below.take());
-        if let Some(below) = below {
+        if let Some(below) = self.below.remove(&slot) {
             self.remove_alias(below);
         }
     }

@@ -3,13 +3,16 @@
 //! wait.
 
 mod adopt;
+mod changes;
 mod clients;
 mod devices;
+mod index;
 mod kernel;
 mod layers;
 mod lifetimes;
 mod names;
 mod orphans;
+mod register;
 mod registry;
 mod settle;
 mod slots;
@@ -24,20 +27,19 @@ mod model;
 mod tests;
 
 use std::{
-    os::fd::BorrowedFd,
+    collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use tokio::sync::Notify;
-use upcall_common::{
-    abi::{Attrs, Key, Originator, Probe},
-    change::{ALL, DATA, EARLY, FORGET, NET, NLINK, SIZE, TIMES},
-};
+use upcall_common::abi::{Attrs, Key};
 
 pub use clients::{ClientInfo, Process};
+pub use index::{Bucket, Index};
 pub use kernel::{Kernel, KernelCounts};
 pub use names::{Directory, Mark, Named, Names, Waiting};
+pub use register::{Inode, RegisterError, Registered};
 pub use registry::{Account, ClientIndex, NoInterest, Origin, Wish};
 pub use settle::Gone;
 pub use slots::{Slots, Words};
@@ -48,7 +50,7 @@ use clients::Clients;
 use devices::Devices;
 use lifetimes::Lifetimes;
 use names::Directories;
-use registry::{Dropped, Registry, Taken};
+use registry::{Dropped, Registry};
 use trail::Trail;
 use unclaimed::Unclaimed;
 
@@ -87,6 +89,8 @@ struct State {
     trail: Trail,
     orphans: Trail,
     devices: Devices,
+    /// The inode below an overlay's, whose changes mark the slot too, by slot.
+    below: HashMap<u32, Key>,
     unclaimed: Unclaimed,
     grace: Duration,
     /// Nanoseconds by which the kernel's coarse clock steps.
@@ -100,38 +104,6 @@ struct State {
     limits: Limits,
     totals: Totals,
     started: Instant,
-}
-
-/// An inode to be watched.
-#[derive(Debug)]
-pub struct Inode<'a> {
-    pub fd: BorrowedFd<'a>,
-    pub origin: Option<Origin>,
-}
-
-/// An interest that was made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Registered {
-    pub interest: u64,
-    /// The version from which on every change is told.
-    pub version: u64,
-    pub attrs: Option<Attrs>,
-    /// For a client that held a version: nothing has changed since.
-    pub unchanged: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RegisterError {
-    #[error("all slots are in use; raise `slots` in the daemon's configuration")]
-    NoSlots,
-    #[error(
-        "the client has as many interests as it may have; raise `interests_per_client` in the daemon's configuration"
-    )]
-    Limit,
-    #[error("the kernel does not know this file by an inode that can be watched")]
-    Unsupported,
-    #[error("the daemon could not ask the kernel; its log says why")]
-    Kernel,
 }
 
 /// An upcall that is ready to be written.
@@ -164,6 +136,7 @@ impl Hub {
             trail: Trail::new(pace.tick),
             orphans: Trail::new(pace.tick),
             devices: Devices::default(),
+            below: HashMap::new(),
             unclaimed: Unclaimed::default(),
             grace: pace.grace,
             tick: pace.tick.max(1),
@@ -374,129 +347,12 @@ impl Hub {
 
     /// How many interests an inode has, and how many would be told of such a change by `tgid`.
     pub fn audience(&self, key: &Key, changes: u32, tgid: u32) -> (usize, usize) {
-        self.lock().registry.audience(key, changes, tgid)
+        let state = self.lock();
+        state.slots.find(*key).map_or((0, 0), |slot| state.registry.audience(slot, changes, tgid))
     }
 }
 
 impl State {
-    fn register(
-        &mut self,
-        client: ClientIndex,
-        inode: Inode<'_>,
-        wish: Wish,
-        known: u64,
-    ) -> Result<Registered, RegisterError> {
-        let Inode { fd, origin } = inode;
-        if self.registry.interests_of(client) >= self.limits.interests_per_client {
-            return Err(RegisterError::Limit);
-        }
-        let probe = self.identify(fd)?;
-        let held = self
-            .registry
-            .slot_of(&probe.key)
-            .filter(|slot| self.registry.watched(*slot).is_some_and(|it| it.generation == probe.generation));
-        let slot = match held {
-            Some(slot) => {
-                self.claim(slot, &probe, origin);
-                slot
-            }
-            None => self.watch(&probe, origin)?,
-        };
-        let made = self.interest(client, slot, fd, wish, known, held.is_some());
-        if made.is_err() && held.is_none() {
-            self.release(slot);
-        }
-        made
-    }
-
-    /// Makes an interest in the inode of a slot. `held`: others were interested before.
-    fn interest(
-        &mut self,
-        client: ClientIndex,
-        slot: u32,
-        fd: BorrowedFd<'_>,
-        wish: Wish,
-        known: u64,
-        held: bool,
-    ) -> Result<Registered, RegisterError> {
-        // From here on every change marks the slot. What the inode is like now belongs to the version now.
-        let view = self.slots.get(slot).ok_or(RegisterError::Kernel)?;
-        let version = view.version();
-        let clock = self.kernel.coarse_realtime();
-        let probe = self.identify(fd)?;
-        let view = self.slots.get(slot).ok_or(RegisterError::Kernel)?;
-        // It may have left memory and come back since.
-        view.set_inode(probe.inode);
-        let settled = probe.busy == 0 && view.version() == version && !view.is_dirty();
-        let mut resting = settled;
-        if settled {
-            view.set_attrs(settle::sure_at(version, &probe), &probe.attrs);
-        }
-        if self.kernel.marks_early() {
-            resting &= !settle::may_stay_silent(&probe.attrs, clock);
-            if !resting {
-                let changes = DATA | SIZE | TIMES;
-                self.note(slot, changes, Originator::Unknown);
-            }
-            resting &= !self.trail.contains(slot);
-        }
-        self.orphan(slot, probe.attrs.nlink);
-        resting &= probe.mapped == 0;
-        let copied_up = self.follow_layer(slot, &probe);
-        if copied_up != 0 && held {
-            // The others have not been told of what happened before there was an alias.
-            let mut wake = Vec::new();
-            self.tell(slot, copied_up, &mut wake);
-            self.wake(&wake);
-            resting = false;
-        }
-        if !self.trail.contains(slot) {
-            self.look_again(slot, &probe, self.kernel.coarse_now());
-        }
-        let interest = self.registry.register(client, slot, wish, version).ok_or(RegisterError::Kernel)?;
-        Ok(Registered {
-            interest,
-            version,
-            attrs: (settled && settle::sure_at(version, &probe) == version).then_some(probe.attrs),
-            unchanged: held && known == version && resting,
-        })
-    }
-
-    fn identify(&mut self, fd: BorrowedFd<'_>) -> Result<Probe, RegisterError> {
-        match self.kernel.identify(fd) {
-            Ok(Some(probe)) => Ok(probe),
-            Ok(None) => Err(RegisterError::Unsupported),
-            Err(error) => {
-                tracing::error!(%error, "cannot ask the kernel which inode a descriptor is");
-                Err(RegisterError::Kernel)
-            }
-        }
-    }
-
-    /// Gives an inode a slot and tells the kernel.
-    fn watch(&mut self, probe: &Probe, origin: Option<Origin>) -> Result<u32, RegisterError> {
-        let now = Instant::now();
-        if let Some(slot) = self.registry.slot_of(&probe.key) {
-            // The number has a new owner, so the old inode is gone.
-            let mut wake = Vec::new();
-            self.tell(slot, FORGET, &mut wake);
-            self.wake(&wake);
-        }
-        self.make_room();
-        let slot = self.slots.allocate(probe.key, probe.generation, now).ok_or(RegisterError::NoSlots)?;
-        let view = self.slots.get(slot).ok_or(RegisterError::NoSlots)?;
-        view.set_inode(probe.inode);
-        let version = view.version();
-        if let Err(error) = self.kernel.watch(probe.key, slot) {
-            tracing::error!(%error, "cannot enter an inode into the kernel's map of watched inodes");
-            self.slots.free(slot, now);
-            return Err(RegisterError::NoSlots);
-        }
-        self.registry.watch(slot, probe, origin, version);
-        self.devices.insert(probe.key.dev, slot);
-        Ok(slot)
-    }
-
     /// Slots are settled by what is known of skipped hooks now; marks from here on count from it.
     fn look_for_skips(&mut self) {
         self.trail.skipped = self.kernel.skipped();
@@ -543,94 +399,11 @@ impl State {
         self.trail.remove(slot);
         self.orphans.remove(slot);
         self.leave_layer(slot);
-        if let Some(watched) = self.registry.watched(slot) {
-            self.devices.remove(watched.key.dev, slot);
-        }
-        if let Some(key) = self.registry.detach(slot) {
-            self.unwatch(key);
-        }
-    }
-
-    fn unwatch(&mut self, key: Key) {
-        if let Err(error) = self.kernel.unwatch(key) {
-            tracing::warn!(%error, "cannot take an inode from the kernel's map of watched inodes");
-        }
-    }
-
-    /// A mark has been taken of which something may be still to be told.
-    fn note(&mut self, slot: u32, changes: u32, originator: Originator) {
-        if let Some(view) = self.slots.get(slot) {
-            view.set_unsettled(true);
-        }
-        self.trail.note(slot, changes, originator, self.kernel.coarse_now());
-    }
-
-    /// Takes what is pending in a slot and hands it on.
-    fn take(&mut self, slot: u32, wake: &mut Vec<ClientIndex>) {
-        let Some(view) = self.slots.get(slot) else { return };
-        let word = view.take();
-        if word.is_clean() {
-            return;
-        }
-        let (changes, originator) = (word.changes(), word.originator());
-        let early = self.kernel.marks_early() || changes & EARLY != 0;
-        let netted = changes & NET != 0;
-        let changes = changes & ALL;
-        let attached = self.registry.is_attached(slot);
-        if (early || netted) && attached {
-            // What a hook has told of, and only the net is to be looked at for, is not told again.
-            let (changes, originator) = if early { (changes, originator) } else { (0, Originator::Unknown) };
-            self.note(slot, changes, originator);
-        }
-        if changes == 0 {
-            // The safety net alone: a hook is about to tell, or the trail will.
-            return;
-        }
-        let Some(view) = self.slots.get(slot) else { return };
-        let (version, marks) = view.version_taken(|version| self.registry.marks_taken(slot, version));
-        if changes & NLINK != 0 && attached {
-            // Where nobody knows, it is looked at.
-            let attrs = self.slots.get(slot).and_then(|view| view.attrs(version));
-            self.orphan(slot, attrs.map_or(0, |attrs| attrs.nlink));
-        }
-        self.totals.takes += 1;
-        self.hand_on(Taken { slot, changes, originator, version, marks }, wake);
-    }
-
-    /// Tells a change that the kernel side did not mark.
-    fn tell(&mut self, slot: u32, changes: u32, wake: &mut Vec<ClientIndex>) {
-        self.tell_as(slot, changes, Originator::Unknown, wake);
-    }
-
-    fn tell_as(
-        &mut self,
-        slot: u32,
-        changes: u32,
-        originator: Originator,
-        wake: &mut Vec<ClientIndex>,
-    ) -> u64 {
-        let Some(view) = self.slots.get(slot) else { return 0 };
-        let version = view.raise();
-        let marks = self.registry.marks_taken(slot, version);
-        self.totals.retold += 1;
-        self.hand_on(Taken { slot, changes, originator, version, marks }, wake);
-        version
-    }
-
-    fn hand_on(&mut self, taken: Taken, wake: &mut Vec<ClientIndex>) {
-        let clients = &self.clients;
-        self.registry.change(taken, |client| clients.process_lives(client), wake);
-        if taken.changes & FORGET != 0 {
-            self.detach(taken.slot);
-            if self.unclaimed.remove(taken.slot).is_some() {
-                self.release(taken.slot);
-            }
-        }
-    }
-
-    fn wake(&self, clients: &[ClientIndex]) {
-        for &client in clients {
-            self.clients.notify(client);
+        if self.registry.detach(slot)
+            && let Some(view) = self.slots.get(slot)
+        {
+            self.devices.remove(view.key().dev);
+            self.slots.leave(slot);
         }
     }
 }

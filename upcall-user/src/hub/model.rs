@@ -14,9 +14,9 @@ use std::{
 use upcall_common::abi::{Attrs, Key, Probe, Word};
 
 use super::{
-    Slots,
+    Index, Slots,
     kernel::{Kernel, KernelCounts},
-    slots::{NET, Words},
+    slots::{NET, View, Words, tests},
 };
 
 /// One nanosecond clock, all inodes, and the slots.
@@ -26,7 +26,6 @@ pub(super) struct World {
     pub(super) realtime: (i64, u32),
     pub(super) early: bool,
     pub(super) inodes: HashMap<i32, Probe>,
-    watched: HashMap<Key, u32>,
     pub(super) aliases: HashMap<Key, u32>,
     pub(super) skipped: Option<u64>,
     pub(super) marked: u64,
@@ -37,6 +36,7 @@ pub(super) struct World {
 pub(super) struct Model {
     pub(super) world: Arc<Mutex<World>>,
     memory: Arc<Vec<Words>>,
+    index: Index,
 }
 
 struct Memory(Arc<Vec<Words>>);
@@ -53,25 +53,25 @@ impl Model {
     pub(super) fn new(slots: usize, early: bool) -> (Self, Slots) {
         let memory: Vec<Words> = (0..slots).map(|_| std::array::from_fn(|_| AtomicU64::new(0))).collect();
         let world = Arc::new(Mutex::new(World { now: 1000, realtime: (1, 0), early, ..World::default() }));
-        let model = Self { world, memory: Arc::new(memory) };
+        let model = Self { world, memory: Arc::new(memory), index: tests::index(slots as u32) };
         let slots = model.slots();
         (model, slots)
     }
 
     /// The slots as another daemon sees them.
     pub(super) fn slots(&self) -> Slots {
-        Slots::new(Box::new(Memory(Arc::clone(&self.memory))))
+        Slots::new(Box::new(Memory(Arc::clone(&self.memory))), self.index.clone())
     }
 
     /// Nothing is watched.
     pub(super) fn is_empty(&self) -> bool {
-        self.world.lock().expect("world").watched.is_empty()
+        self.slots().entered().is_empty()
     }
 
     /// What hooks do after a change.
     pub(super) fn store_attrs(&self, ino: u64) {
+        let slot = self.find(ino).expect("watched");
         let world = self.world.lock().expect("world");
-        let slot = world.watched.get(&Key::new(1, ino)).copied().expect("watched");
         let probe = world.inodes.values().find(|probe| probe.key.ino == ino).expect("an inode");
         let slots = self.slots();
         let view = slots.get(slot).expect("slot");
@@ -96,10 +96,15 @@ impl Model {
         self.edit(ino, |probe| probe.inode = 0);
     }
 
+    fn find(&self, ino: u64) -> Option<u32> {
+        let key = Key::new(1, ino);
+        self.index.find(key, |slot| View::new(&self.memory[slot as usize]).key() == key)
+    }
+
     /// What `net()` does.
     pub(super) fn net(&self, ino: u64, thread: u64) {
         let mut world = self.world.lock().expect("world");
-        let Some(&slot) = world.watched.get(&Key::new(1, ino)) else { return };
+        let Some(slot) = self.find(ino) else { return };
         let words = &self.memory[slot as usize];
         words[NET].store(thread, SeqCst);
         if words[0].fetch_or(Word::of_net().0, SeqCst) == 0 {
@@ -109,7 +114,7 @@ impl Model {
 
     /// What a hook does in the thread in which the net saw something before.
     pub(super) fn hooked(&self, ino: u64, thread: u64, word: Word) {
-        let slot = self.world.lock().expect("world").watched.get(&Key::new(1, ino)).copied();
+        let slot = self.find(ino);
         if let Some(slot) = slot {
             let net = &self.memory[slot as usize][NET];
             // Another thread's stays.
@@ -121,7 +126,7 @@ impl Model {
     /// What `mark()` does; whether the slot is newly dirty.
     pub(super) fn mark(&self, ino: u64, word: Word) -> bool {
         let mut world = self.world.lock().expect("world");
-        let Some(&slot) = world.watched.get(&Key::new(1, ino)) else { return false };
+        let Some(slot) = self.find(ino) else { return false };
         world.marked += 1;
         let words = &self.memory[slot as usize];
         words[1].fetch_add(1, SeqCst);
@@ -145,21 +150,6 @@ impl Kernel for Model {
 
     fn peek(&mut self, inode: u64) -> io::Result<Option<Probe>> {
         Ok(self.world.lock().expect("world").inodes.values().find(|probe| probe.inode == inode).copied())
-    }
-
-    fn watch(&mut self, key: Key, slot: u32) -> io::Result<()> {
-        self.world.lock().expect("world").watched.insert(key, slot);
-        Ok(())
-    }
-
-    fn unwatch(&mut self, key: Key) -> io::Result<()> {
-        self.world.lock().expect("world").watched.remove(&key);
-        Ok(())
-    }
-
-    fn watched(&mut self) -> io::Result<Vec<(Key, u32)>> {
-        let world = self.world.lock().expect("world");
-        Ok(world.watched.iter().map(|(key, slot)| (*key, *slot)).collect())
     }
 
     fn add_alias(&mut self, below: Key, slot: u32) -> io::Result<()> {

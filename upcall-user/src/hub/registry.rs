@@ -3,22 +3,28 @@
 //! What waits for a client is a set of its own interests, each with the union of its changes, never a queue
 //! of events; so a client that reads slowly costs at most what it registered.
 
+mod account;
+mod inodes;
+mod interests;
 mod names;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use slab::Slab;
 use upcall_common::{
-    abi::{Key, Originator, Probe},
+    abi::{Originator, Probe},
     change::{ALWAYS, ENTRIES, EXPIRED, FORGET},
 };
 
+pub use account::Account;
+pub use inodes::{Origin, Watched};
+
 use super::names::{Names, Waiting};
-use crate::sys::handle::FileHandle;
+use inodes::Inodes;
+use interests::{Interest, InterestIndex, Interests, List};
 
 /// Index of a client; reused after it has gone.
 pub type ClientIndex = usize;
-type InterestIndex = u32;
 
 /// What a client asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,83 +42,6 @@ impl Wish {
     fn is_own(&self, originator: Originator, process: Option<u32>) -> bool {
         !self.include_own && matches!((originator, process), (Originator::Process(by), Some(it)) if by == it)
     }
-}
-
-/// Of a client or of all: where every mark went. `marked` is the sum of the others plus what is pending.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Account {
-    /// Marks of inodes it was interested in.
-    pub marked: u64,
-    /// Upcalls sent.
-    pub delivered: u64,
-    /// Marks that shared an upcall with another.
-    pub coalesced: u64,
-    /// Marks it was not told of: its own, or changes that it did not ask for.
-    pub suppressed: u64,
-    /// Upcalls sent beyond these, for marks already counted with another upcall.
-    pub repeated: u64,
-}
-
-impl std::ops::Add for Account {
-    type Output = Self;
-
-    fn add(self, other: Self) -> Self {
-        Self {
-            marked: self.marked + other.marked,
-            delivered: self.delivered + other.delivered,
-            coalesced: self.coalesced + other.coalesced,
-            suppressed: self.suppressed + other.suppressed,
-            repeated: self.repeated + other.repeated,
-        }
-    }
-}
-
-#[derive(Debug)]
-struct Interest {
-    client: ClientIndex,
-    slot: u32,
-    /// Where it stands in the list of its inode.
-    place: usize,
-    /// Tells this interest from an earlier one at the same index.
-    serial: u32,
-    wish: Wish,
-    /// Changes that wait to be sent; the interest is in the client's queue exactly if there are any.
-    pending: u32,
-    /// Its turn in the queue.
-    turn: u64,
-    /// Marks that wait with them.
-    pending_marks: u64,
-    /// Version as of the last change that waits or was sent.
-    version: u64,
-    /// No more changes will come; removed once this has been told.
-    ended: bool,
-    /// Where it asked for names.
-    names: Option<Box<Waiting>>,
-}
-
-/// How an inode can be opened again: tells a deleted one from one that only left the cache.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Origin {
-    /// Index of the export that it lies in.
-    pub export: usize,
-    pub handle: FileHandle,
-}
-
-/// An inode that somebody is interested in.
-#[derive(Debug)]
-pub struct Watched {
-    pub key: Key,
-    pub generation: u32,
-    /// Version at the last take: tells how many marks a take covers.
-    taken: u64,
-    /// The inode had a link when it was last looked at.
-    pub linked: bool,
-    pub origin: Option<Origin>,
-    /// An inode of an overlay.
-    pub overlay: bool,
-    /// The inode below an overlay's whose changes mark this slot too.
-    pub below: Option<Key>,
-    interests: Vec<InterestIndex>,
 }
 
 #[derive(Debug, Default)]
@@ -167,11 +96,11 @@ pub struct Pending {
 /// All interests.
 #[derive(Debug, Default)]
 pub struct Registry {
-    by_key: HashMap<Key, u32>,
-    watched: HashMap<u32, Watched>,
-    interests: Slab<Interest>,
+    inodes: Inodes,
+    interests: Interests,
+    /// Of the interests that asked for them.
+    names: HashMap<InterestIndex, Waiting>,
     clients: Slab<Client>,
-    serial: u32,
     /// Accounts of clients that have gone.
     gone: Account,
 }
@@ -201,82 +130,49 @@ impl Registry {
         Some(indices.into_iter().filter_map(|index| self.drop_interest(index)).collect())
     }
 
-    pub fn slot_of(&self, key: &Key) -> Option<u32> {
-        self.by_key.get(key).copied()
-    }
-
     /// Changes of an inode are told through this slot.
     pub fn is_attached(&self, slot: u32) -> bool {
-        self.watched.get(&slot).is_some_and(|watched| self.by_key.get(&watched.key) == Some(&slot))
+        self.inodes.get(slot).is_some_and(|watched| watched.attached)
     }
 
     pub fn watched(&self, slot: u32) -> Option<&Watched> {
-        self.watched.get(&slot)
+        self.inodes.get(slot)
     }
 
     pub fn watched_mut(&mut self, slot: u32) -> Option<&mut Watched> {
-        self.watched.get_mut(&slot)
+        self.inodes.get_mut(slot)
     }
 
     /// Gives an inode a slot whose version is `version`.
     pub fn watch(&mut self, slot: u32, probe: &Probe, origin: Option<Origin>, version: u64) {
-        let Probe { key, generation, .. } = *probe;
-        let linked = probe.attrs.nlink > 0;
-        self.by_key.insert(key, slot);
-        self.watched.insert(
-            slot,
-            Watched {
-                key,
-                generation,
-                taken: version,
-                linked,
-                origin,
-                overlay: probe.overlay != 0,
-                below: None,
-                interests: Vec::new(),
-            },
-        );
+        let watched = Watched {
+            origin,
+            taken: version,
+            interests: List::EMPTY,
+            attached: true,
+            linked: probe.attrs.nlink > 0,
+            overlay: probe.overlay != 0,
+        };
+        self.inodes.insert(slot, watched);
     }
 
     /// The slot, which has been detached, is nobody's any more.
     pub fn unwatch(&mut self, slot: u32) {
-        self.watched.remove(&slot);
+        self.inodes.remove(slot);
     }
 
-    /// The slot is not found by its inode's key any more. Returns the key if it was, and no other slot has taken
-    /// it over.
-    pub fn detach(&mut self, slot: u32) -> Option<Key> {
-        let key = self.watched.get(&slot)?.key;
-        (self.by_key.get(&key) == Some(&slot)).then(|| {
-            self.by_key.remove(&key);
-            key
-        })
+    /// The slot is not found by its inode's key any more. Whether it was.
+    pub fn detach(&mut self, slot: u32) -> bool {
+        self.inodes.get_mut(slot).is_some_and(|watched| std::mem::take(&mut watched.attached))
     }
 
     /// Adds an interest that is live from `version` on. `None` if there is no such client or slot, or no
     /// index left.
     pub fn register(&mut self, client: ClientIndex, slot: u32, wish: Wish, version: u64) -> Option<u64> {
-        let (owner, watched) = (self.clients.get_mut(client)?, self.watched.get_mut(&slot)?);
-        let index = InterestIndex::try_from(self.interests.vacant_key()).ok()?;
-        self.serial = self.serial.wrapping_add(1);
-        let serial = self.serial;
-        let place = watched.interests.len();
-        self.interests.insert(Interest {
-            client,
-            slot,
-            place,
-            serial,
-            wish,
-            pending: 0,
-            turn: 0,
-            pending_marks: 0,
-            version,
-            ended: false,
-            names: None,
-        });
+        let (owner, watched) = (self.clients.get_mut(client)?, self.inodes.get_mut(slot)?);
+        let (index, id) = self.interests.insert(&mut watched.interests, client, slot, wish, version)?;
         owner.interests.insert(index);
-        watched.interests.push(index);
-        Some(id(serial, index))
+        Some(id)
     }
 
     pub fn interests_of(&self, client: ClientIndex) -> usize {
@@ -290,47 +186,40 @@ impl Registry {
     }
 
     /// Whether the client has this interest.
-    pub fn find(&self, client: ClientIndex, interest: u64) -> Result<u32, NoInterest> {
-        let index = interest as InterestIndex;
-        match self.interests.get(index as usize) {
-            Some(found) if found.client == client && id(found.serial, index) == interest && !found.ended => {
-                Ok(index)
-            }
+    pub fn find(&mut self, client: ClientIndex, interest: u64) -> Result<u32, NoInterest> {
+        match self.interests.find(interest) {
+            Some((index, found)) if found.client() == client && !found.ended() => Ok(index),
             _ => Err(NoInterest),
         }
     }
 
     fn drop_interest(&mut self, index: InterestIndex) -> Option<Dropped> {
-        let interest = self.interests.try_remove(index as usize)?;
-        if let Some(owner) = self.clients.get_mut(interest.client) {
+        let slot = self.interests.get(index)?.slot;
+        let mut watched = self.inodes.get_mut(slot);
+        if let Some(watched) = &mut watched {
+            self.interests.unlink(&mut watched.interests, index);
+        }
+        let freed = watched.is_some_and(|watched| watched.interests.is_empty()).then_some(slot);
+        let interest = self.interests.remove(index)?;
+        let names = self.names.remove(&index);
+        if let Some(owner) = self.clients.get_mut(interest.client()) {
             owner.interests.remove(&index);
             if interest.pending != 0 {
                 owner.queue.remove(&interest.turn);
             }
             // What will never be told was suppressed, so that the account still adds up.
             owner.account.suppressed += interest.pending_marks;
-            if let Some(mut names) = interest.names {
+            if let Some(mut names) = names {
                 names.take(&mut owner.waiting_bytes);
             }
         }
-        let id = id(interest.serial, index);
-        let Some(watched) = self.watched.get_mut(&interest.slot) else {
-            return Some(Dropped { id, freed: None });
-        };
-        watched.interests.swap_remove(interest.place);
-        let freed = watched.interests.is_empty().then_some(interest.slot);
-        if let Some(moved) = watched.interests.get(interest.place)
-            && let Some(moved) = self.interests.get_mut(*moved as usize)
-        {
-            moved.place = interest.place;
-        }
-        Some(Dropped { id, freed })
+        Some(Dropped { id: interest.id(index), freed })
     }
 
     /// How many marks a take covers that read `version`; 0 if no version rose since the last take, in which
     /// case the caller raises it: two takes must never be told with the same version.
     pub fn marks_taken(&mut self, slot: u32, version: u64) -> u64 {
-        let Some(watched) = self.watched.get_mut(&slot) else { return 0 };
+        let Some(watched) = self.inodes.get_mut(slot) else { return 0 };
         let marks = version.saturating_sub(watched.taken);
         watched.taken = watched.taken.max(version);
         marks
@@ -345,52 +234,48 @@ impl Registry {
         wake: &mut Vec<ClientIndex>,
     ) {
         let Taken { slot, changes, originator, version, marks } = taken;
-        let Some(watched) = self.watched.get(&slot) else { return };
-        for &index in &watched.interests {
-            let Some(interest) = self.interests.get_mut(index as usize) else { continue };
-            let Some(client) = self.clients.get_mut(interest.client) else { continue };
-            if interest.ended || client.left {
-                continue;
+        let Some(watched) = self.inodes.get(slot) else { return };
+        let clients = &mut self.clients;
+        self.interests.each(&watched.interests, |index, interest| {
+            let Some(client) = clients.get_mut(interest.client()) else { return };
+            if interest.ended() || client.left {
+                return;
             }
             client.account.marked += marks;
             let told = changes & (interest.wish.mask | ALWAYS);
             let suppress = told == 0
                 || told & FORGET == 0
                     && interest.wish.is_own(originator, client.process)
-                    && alive(interest.client);
+                    && alive(interest.client());
             if suppress {
                 client.account.suppressed += marks;
-                continue;
+                return;
             }
             interest.version = version;
             interest.pending_marks += marks;
-            interest.ended = told & (FORGET | EXPIRED) != 0;
             if interest.pending == 0 {
                 if client.queue.is_empty() {
-                    wake.push(interest.client);
+                    wake.push(interest.client());
                 }
                 interest.turn = client.enqueue(index);
             }
             interest.pending |= told;
-        }
+        });
     }
 
     /// Ends one interest because its lifetime is over. Whether its client has to be woken.
     pub fn expire(&mut self, interest: u64) -> Option<ClientIndex> {
-        let index = interest as InterestIndex;
-        let found =
-            self.interests.get_mut(index as usize).filter(|found| id(found.serial, index) == interest)?;
-        if found.ended {
+        let (index, found) = self.interests.find(interest)?;
+        if found.ended() {
             return None;
         }
-        found.ended = true;
-        let client = self.clients.get_mut(found.client)?;
+        let client = self.clients.get_mut(found.client())?;
         let wake = client.queue.is_empty();
         if found.pending == 0 {
             found.turn = client.enqueue(index);
         }
         found.pending |= EXPIRED;
-        wake.then_some(found.client)
+        wake.then_some(found.client())
     }
 
     /// The last turn given out in the client's queue: what waits now has none above it.
@@ -412,23 +297,21 @@ impl Registry {
             let Some(owner) = self.clients.get_mut(client) else { break };
             let Some(next) = owner.queue.first_entry().filter(|next| *next.key() <= last) else { break };
             let index = next.remove();
-            let Some(interest) = self.interests.get_mut(index as usize) else { continue };
-            let names = match &mut interest.names {
-                Some(names) if interest.pending & ENTRIES != 0 => names.take(&mut owner.waiting_bytes),
-                _ => Names::default(),
-            };
+            let Some(interest) = self.interests.get_mut(index) else { continue };
+            let named = interest.pending & ENTRIES != 0;
+            let names = named.then(|| self.names.get_mut(&index)).flatten();
+            let names = names.map_or_else(Names::default, |names| names.take(&mut owner.waiting_bytes));
+            let ended = interest.ended();
             taken.push(Pending {
-                interest: id(interest.serial, index),
+                interest: interest.id(index),
                 slot: interest.slot,
                 cookie: interest.wish.cookie,
                 changes: std::mem::take(&mut interest.pending),
                 version: interest.version,
-                ended: interest.ended,
+                ended,
                 names,
             });
             let marks = std::mem::take(&mut interest.pending_marks);
-            let ended = interest.ended;
-            let Some(owner) = self.clients.get_mut(client) else { continue };
             // A take that found no new version carries no mark of its own: it was counted before.
             if marks > 0 {
                 owner.account.delivered += 1;
@@ -446,7 +329,7 @@ impl Registry {
     /// Slots that the client is interested in, each once.
     pub fn slots_of(&self, client: ClientIndex) -> Vec<u32> {
         let Some(owner) = self.clients.get(client) else { return Vec::new() };
-        let interests = owner.interests.iter().filter_map(|index| self.interests.get(*index as usize));
+        let interests = owner.interests.iter().filter_map(|index| self.interests.get(*index));
         let mut slots: Vec<u32> = interests.map(|it| it.slot).collect();
         slots.sort_unstable();
         slots.dedup();
@@ -454,14 +337,14 @@ impl Registry {
     }
 
     /// How many interests a slot has, and how many of them would be told of such a change by `tgid`.
-    pub fn audience(&self, key: &Key, changes: u32, tgid: u32) -> (usize, usize) {
-        let Some(watched) = self.slot_of(key).and_then(|slot| self.watched.get(&slot)) else { return (0, 0) };
-        let told =
-            watched.interests.iter().filter_map(|index| self.interests.get(*index as usize)).filter(|it| {
-                let own = self.clients.get(it.client).is_some_and(|client| client.process == Some(tgid));
-                changes & (it.wish.mask | ALWAYS) != 0 && (it.wish.include_own || !own)
-            });
-        (watched.interests.len(), told.count())
+    pub fn audience(&self, slot: u32, changes: u32, tgid: u32) -> (usize, usize) {
+        let Some(watched) = self.inodes.get(slot) else { return (0, 0) };
+        let told = |it: &&Interest| {
+            let own = self.clients.get(it.client()).is_some_and(|client| client.process == Some(tgid));
+            changes & (it.wish.mask | ALWAYS) != 0 && (it.wish.include_own || !own)
+        };
+        let interests = || self.interests.of(&watched.interests);
+        (interests().count(), interests().filter(told).count())
     }
 
     pub fn pending_of(&self, client: ClientIndex) -> usize {
@@ -482,7 +365,7 @@ impl Registry {
     }
 
     pub fn slots(&self) -> usize {
-        self.watched.len()
+        self.inodes.len()
     }
 }
 
@@ -497,7 +380,3 @@ pub struct Dropped {
 /// The client has no interest of that id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoInterest;
-
-fn id(serial: u32, index: InterestIndex) -> u64 {
-    u64::from(serial) << 32 | u64::from(index)
-}

@@ -171,21 +171,20 @@ impl State {
     }
 
     pub(super) fn is_current(&self, gone: &Gone) -> bool {
-        let same = |it: &super::registry::Watched| it.key == gone.key && it.generation == gone.generation;
-        self.registry.watched(gone.slot).is_some_and(same)
+        self.registry.watched(gone.slot).is_some() && self.slots.is_of(gone.slot, gone.key, gone.generation)
     }
 
     /// The inode of a slot, if it is still where it was last seen.
     pub(super) fn probe(&mut self, slot: u32) -> Result<Probe, Option<Gone>> {
         let (view, watched) = (self.slots.get(slot).ok_or(None)?, self.registry.watched(slot).ok_or(None)?);
-        let (key, generation) = (watched.key, watched.generation);
+        let (key, generation) = (view.key(), view.generation());
         let probe = self.kernel.peek(view.inode()).unwrap_or_else(|error| {
             tracing::error!(%error, "cannot look at an inode");
             None
         });
         let same = |probe: &Probe| probe.key == key && probe.generation == generation;
         // Nobody would see what happens to a file of an overlay that is copied up while out of memory.
-        let unfollowed = watched.overlay && watched.below.is_none() && self.kernel.needs_aliases();
+        let unfollowed = watched.overlay && !self.below.contains_key(&slot) && self.kernel.needs_aliases();
         let (origin, unlinked) = (&watched.origin, !watched.linked || unfollowed);
         probe
             .filter(same)

@@ -9,8 +9,11 @@ use std::{
 
 use upcall_common::{
     abi::{Attrs, Key, Slot, Word},
+    index::Full,
     protocol,
 };
+
+use super::Index;
 
 /// A slot as words: what the BPF programs know as [`Slot`].
 pub type Words = [AtomicU64; WORDS];
@@ -35,7 +38,11 @@ const UNSETTLED: usize = 14;
 #[derive(Clone, Copy)]
 pub struct View<'a>(&'a Words);
 
-impl View<'_> {
+impl<'a> View<'a> {
+    pub(super) fn new(words: &'a Words) -> Self {
+        Self(words)
+    }
+
     /// Takes what is pending.
     pub fn take(&self) -> Word {
         protocol::take(self)
@@ -160,6 +167,7 @@ const TENURE: u64 = 1 << 24;
 /// All slots.
 pub struct Slots {
     memory: Box<dyn Deref<Target = [Words]> + Send>,
+    index: Index,
     /// Slots below this one have been in use.
     fresh: u32,
     freed: VecDeque<(Instant, u32)>,
@@ -169,8 +177,8 @@ pub struct Slots {
 }
 
 impl Slots {
-    pub fn new(memory: Box<dyn Deref<Target = [Words]> + Send>) -> Self {
-        Self { memory, fresh: 0, freed: VecDeque::new(), version_floor: 1 }
+    pub fn new(memory: Box<dyn Deref<Target = [Words]> + Send>, index: Index) -> Self {
+        Self { memory, index, fresh: 0, freed: VecDeque::new(), version_floor: 1 }
     }
 
     pub fn capacity(&self) -> u32 {
@@ -178,7 +186,34 @@ impl Slots {
     }
 
     pub fn get(&self, slot: u32) -> Option<View<'_>> {
-        self.memory.get(slot as usize).map(View)
+        self.memory.get(slot as usize).map(View::new)
+    }
+
+    /// The slot that changes of the inode mark.
+    pub fn find(&self, key: Key) -> Option<u32> {
+        self.index.find(key, |slot| self.get(slot).is_some_and(|view| view.key() == key))
+    }
+
+    /// Whether the slot is, or was last, this inode's.
+    pub fn is_of(&self, slot: u32, key: Key, generation: u32) -> bool {
+        self.get(slot).is_some_and(|view| (view.key(), view.generation()) == (key, generation))
+    }
+
+    /// From now on, changes of the slot's inode mark it.
+    pub fn enter(&self, slot: u32) -> Result<(), Full> {
+        self.index.insert(self.get(slot).ok_or(Full)?.key(), slot)
+    }
+
+    /// Changes of its inode mark the slot no more.
+    pub fn leave(&self, slot: u32) {
+        if let Some(view) = self.get(slot) {
+            self.index.remove(view.key(), slot);
+        }
+    }
+
+    /// Every slot that is entered, by whatever daemon.
+    pub fn entered(&self) -> HashSet<u32> {
+        self.index.repair(|slot| self.get(slot).map(|view| view.key()))
     }
 
     /// Slots that are, or may become, dirty: those that have ever been in use.
@@ -195,7 +230,7 @@ impl Slots {
     pub fn adopt(&mut self, used: &HashSet<u32>, now: Instant) {
         self.fresh = used.iter().max().map_or(0, |last| last + 1);
         self.freed = (0..self.fresh).filter(|slot| !used.contains(slot)).map(|slot| (now, slot)).collect();
-        let versions = self.memory.iter().map(|words| View(words).version());
+        let versions = self.memory.iter().map(|words| View::new(words).version());
         self.version_floor = versions.max().unwrap_or_default().saturating_add(TENURE);
     }
 
@@ -226,7 +261,7 @@ impl Slots {
         Some(slot)
     }
 
-    /// The slot's inode is watched no more (the kernel has been told).
+    /// The slot, which has been left, is nobody's any more.
     pub fn free(&mut self, slot: u32, now: Instant) {
         if let Some(view) = self.get(slot) {
             self.version_floor = self.version_floor.max(view.version() + 1);
@@ -237,15 +272,36 @@ impl Slots {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::sync::{Arc, atomic::AtomicU32};
+
+    use upcall_common::index::buckets;
+
     use super::*;
 
     pub(crate) fn memory(slots: usize) -> Box<dyn Deref<Target = [Words]> + Send> {
         Box::new((0..slots).map(|_| std::array::from_fn(|_| AtomicU64::new(0))).collect::<Vec<Words>>())
     }
 
+    pub(crate) fn index(slots: u32) -> Index {
+        let bucket = |_| std::array::from_fn(|_| AtomicU32::new(0));
+        Index::new(Arc::new((0..buckets(slots)).map(bucket).collect::<Vec<_>>()), 1)
+    }
+
+    #[test]
+    fn a_slot_is_found_by_its_key_while_it_is_entered() {
+        let mut slots = Slots::new(memory(3), index(3));
+        let key = Key::new(1, 1);
+        let slot = slots.allocate(key, 0, Instant::now()).expect("slot");
+        assert_eq!(slots.find(key), None);
+        slots.enter(slot).expect("room");
+        assert_eq!((slots.find(key), slots.find(Key::new(2, 1))), (Some(slot), None));
+        slots.leave(slot);
+        assert_eq!(slots.find(key), None);
+    }
+
     #[test]
     fn a_freed_slot_rests_before_it_is_used_again() {
-        let mut slots = Slots::new(memory(2));
+        let mut slots = Slots::new(memory(2), index(2));
         let start = Instant::now();
         let a = slots.allocate(Key::new(1, 1), 0, start).expect("first");
         let b = slots.allocate(Key::new(1, 2), 0, start).expect("second");
@@ -258,7 +314,7 @@ pub(crate) mod tests {
 
     #[test]
     fn versions_never_repeat_across_slots() {
-        let mut slots = Slots::new(memory(2));
+        let mut slots = Slots::new(memory(2), index(2));
         let now = Instant::now();
         let a = slots.allocate(Key::new(1, 1), 0, now).expect("slot");
         let seen = (0..5).map(|_| slots.get(a).expect("slot").raise()).max().expect("versions");
@@ -269,7 +325,7 @@ pub(crate) mod tests {
 
     #[test]
     fn attributes_are_trusted_for_their_version_only() {
-        let mut slots = Slots::new(memory(1));
+        let mut slots = Slots::new(memory(1), index(1));
         let slot = slots.allocate(Key::new(1, 1), 0, Instant::now()).expect("slot");
         let view = slots.get(slot).expect("slot");
         let attrs = Attrs { size: 7, nlink: 2, mode: 0o644, ..Attrs::default() };

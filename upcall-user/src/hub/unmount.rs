@@ -40,10 +40,14 @@ impl Hub {
 
 impl State {
     fn look(&mut self, device: u32, from: u32) -> Look {
-        let slots = self.devices.slots(device, from, STEP);
-        let next = slots.last().filter(|_| slots.len() == STEP).and_then(|last| last.checked_add(1));
-        let mut look = Look { next, ..Look::default() };
-        for slot in slots {
+        let used = self.slots.used();
+        let end = used.min(from.saturating_add(STEP as u32));
+        let mut look = Look { next: (end < used).then_some(end), ..Look::default() };
+        for slot in from..end {
+            let of_device = self.slots.get(slot).is_some_and(|view| view.key().dev == device);
+            if !of_device || !self.registry.is_attached(slot) {
+                continue;
+            }
             match self.probe(slot) {
                 Ok(_) => look.alive += 1,
                 Err(gone) => look.gone.extend(gone),

@@ -6,7 +6,7 @@ use upcall_common::wire::{EntryKind, EntryName, MAX_HANDLE};
 
 use crate::{
     hub::{Directory, Named},
-    sys::handle::FileHandle,
+    sys::handle::{FileHandle, HandleBytes},
 };
 
 /// Bytes of `struct fanotify_event_metadata`.
@@ -89,10 +89,10 @@ fn parse_event(mut event: &[u8], filesystem: u64, reports: &mut Reports) -> Resu
             _ => {}
         }
     }
-    let child = child.unwrap_or(FileHandle { handle_type: 0, bytes: Vec::new() });
+    let child = child.unwrap_or(FileHandle { handle_type: 0, bytes: HandleBytes::new() });
     let is_directory = mask.contains(MaskFlags::FAN_ONDIR);
     let mut report = |kind, Place { directory, name }: Place, new_name| {
-        let FileHandle { handle_type, bytes: handle } = child.clone();
+        let (handle_type, handle) = (child.handle_type, child.bytes.to_vec());
         let directory = Directory { filesystem, handle: directory };
         let entry = EntryName { kind, directory: is_directory, handle_type, handle, name, new_name };
         reports.named.push(Named { directory, entry, tgid });
@@ -128,7 +128,7 @@ fn handle(info: &mut &[u8]) -> Result<FileHandle, NotUnderstood> {
     *info = rest;
     // Without bytes it says only that there is no handle.
     let handle_type = if bytes.is_empty() { 0 } else { handle_type };
-    Ok(FileHandle { handle_type, bytes: bytes.to_vec() })
+    Ok(FileHandle { handle_type, bytes: HandleBytes::from_slice(bytes) })
 }
 
 /// A directory and a NUL-terminated name.
@@ -140,6 +140,8 @@ fn named(info: &mut &[u8]) -> Result<Place, NotUnderstood> {
 
 #[cfg(test)]
 mod tests {
+    use smallvec::smallvec;
+
     use super::*;
 
     const CREATE: u64 = 0x100;
@@ -176,7 +178,7 @@ mod tests {
     }
 
     fn of(directory: u8, kind: EntryKind, name: &str, new_name: Option<&str>) -> Named {
-        let handle = FileHandle { handle_type: 1, bytes: vec![directory; 4] };
+        let handle = FileHandle { handle_type: 1, bytes: smallvec![directory; 4] };
         let entry = EntryName {
             kind,
             directory: false,

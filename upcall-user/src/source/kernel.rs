@@ -1,6 +1,7 @@
 //! The hub's view of a loaded source.
 
 use std::{
+    hash::{BuildHasher, RandomState},
     io,
     os::fd::{AsRawFd, BorrowedFd},
     sync::{
@@ -89,6 +90,16 @@ impl Flags {
         }
     }
 
+    /// The seed of the index, which has so many buckets: an earlier daemon's, or a new one.
+    pub(super) fn index_seed(&self, buckets: u32) -> u64 {
+        if self.get(7) == 0 {
+            // The standard library's hashers have random keys.
+            self.set(7, RandomState::new().hash_one(0) | 1);
+        }
+        self.set(8, u64::from(buckets));
+        self.get(7)
+    }
+
     /// From now on BPF programs look for aliases.
     fn set_aliases(&self) {
         self.set(3, 1);
@@ -117,7 +128,6 @@ pub struct BpfKernel {
 
 /// The maps that only the hub uses.
 pub(super) struct Maps {
-    pub(super) watched: HashMap<MapData, [u64; 2], u32>,
     pub(super) aliases: HashMap<MapData, [u64; 2], u32>,
     pub(super) counters: PerCpuArray<MapData, u64>,
     pub(super) probe: MappedArray<ProbeWords>,
@@ -168,18 +178,6 @@ impl Kernel for BpfKernel {
 
     fn peek(&mut self, inode: u64) -> io::Result<Option<Probe>> {
         self.run("peek", inode)
-    }
-
-    fn watch(&mut self, key: Key, slot: u32) -> io::Result<()> {
-        self.maps.watched.insert(key.words(), slot, 0).map_err(io::Error::other)
-    }
-
-    fn unwatch(&mut self, key: Key) -> io::Result<()> {
-        self.maps.watched.remove(&key.words()).map_err(io::Error::other)
-    }
-
-    fn watched(&mut self) -> io::Result<Vec<(Key, u32)>> {
-        pairs(&self.maps.watched)
     }
 
     fn add_alias(&mut self, below: Key, slot: u32) -> io::Result<()> {

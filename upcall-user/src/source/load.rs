@@ -12,7 +12,7 @@ use aya::{
     programs::{Program as AyaProgram, ProgramError, RawTracePoint, links::FdLink},
 };
 use aya_log::EbpfLogger;
-use upcall_common::abi::maps;
+use upcall_common::{abi::maps, index::buckets};
 
 use super::{
     Source, SourceChoice,
@@ -24,7 +24,10 @@ use super::{
     pins::{self, PinError, PinSet, Pins},
     syscalls,
 };
-use crate::{hub::Words, sys::map::MappedArray};
+use crate::{
+    hub::{Index, Slots},
+    sys::map::MappedArray,
+};
 
 /// The committed object. Aligned: ELF headers are read in place.
 static OBJECT: &[u8] =
@@ -83,7 +86,7 @@ pub struct Loaded {
     pub attached: Vec<&'static Program>,
     pub misses: Arc<Misses>,
     pub kernel: BpfKernel,
-    pub slots: MappedArray<Words>,
+    pub slots: Slots,
     pub dirty: RingBuf<MapData>,
     pub events: RingBuf<MapData>,
     pub log: Option<EbpfLogger<&'static dyn log::Log>>,
@@ -118,6 +121,7 @@ pub fn load(
         MappedArray::new(map_fd(ebpf.map(maps::CONTROL).ok_or(LoadError::Incomplete(maps::CONTROL))?)?, 1)?;
     let flags = Flags::new(control);
     flags.set_events(false);
+    let seed = flags.index_seed(buckets(sizes.slots));
     let mut attacher = Attacher { ebpf: &mut ebpf, layout: &layout, btf: &btf };
     let (source, mut attached, lost) = choose(&mut attacher, choice)?;
     let net = (source == Source::Fexit).then(|| attacher.net(&flags)).flatten();
@@ -144,13 +148,15 @@ pub fn load(
     }
     let (slots, probe) = (take(&mut ebpf, maps::SLOTS)?, take(&mut ebpf, maps::PROBE)?);
     let slots = MappedArray::new(map_fd(&slots)?, sizes.slots as usize)?;
+    let index = take(&mut ebpf, maps::INDEX)?;
+    let index = Index::new(Arc::new(MappedArray::new(map_fd(&index)?, buckets(sizes.slots) as usize)?), seed);
+    let slots = Slots::new(Box::new(slots), index);
     let probe = MappedArray::new(map_fd(&probe)?, 1)?;
-    let watched: HashMap<_, [u64; 2], u32> = take(&mut ebpf, maps::WATCHED)?.try_into()?;
     let aliases: HashMap<_, [u64; 2], u32> = take(&mut ebpf, maps::ALIASES)?.try_into()?;
     let counters: PerCpuArray<_, u64> = take(&mut ebpf, maps::COUNTERS)?.try_into()?;
     let dirty = take(&mut ebpf, maps::DIRTY)?.try_into()?;
     let events = take(&mut ebpf, maps::EVENTS)?.try_into()?;
-    let maps = Maps { watched, aliases, counters, probe };
+    let maps = Maps { aliases, counters, probe };
     let epoch = flags.epoch();
     let kernel = BpfKernel::new(Programs { ebpf, links }, source, maps, flags, Arc::clone(&misses));
     Ok(Loaded {
@@ -217,7 +223,7 @@ fn load_object(
         .override_global("OFFSETS", &offsets, true)
         .override_global("AYA_LOG_LEVEL", &log_level, false)
         .map_max_entries(maps::SLOTS, sizes.slots)
-        .map_max_entries(maps::WATCHED, sizes.slots)
+        .map_max_entries(maps::INDEX, buckets(sizes.slots))
         .map_max_entries(maps::ALIASES, sizes.slots)
         .map_max_entries(maps::DIRTY, sizes.dirty_ring_bytes)
         .map_max_entries(maps::EVENTS, sizes.event_ring_bytes);

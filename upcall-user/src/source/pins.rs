@@ -27,7 +27,7 @@ use super::{Sizes, kernel::Flags, load::LoadError, misses};
 use crate::sys::map::MappedArray;
 
 /// The maps that a daemon takes over.
-pub(super) const MAPS: [&str; 5] = [maps::SLOTS, maps::WATCHED, maps::ALIASES, maps::DIRTY, maps::CONTROL];
+pub(super) const MAPS: [&str; 5] = [maps::SLOTS, maps::INDEX, maps::ALIASES, maps::DIRTY, maps::CONTROL];
 
 const LINK: &str = "link_";
 /// A link on its way to the place of an older one.

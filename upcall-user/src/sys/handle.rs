@@ -3,6 +3,8 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
+use smallvec::SmallVec;
+
 use super::{checked, checked_fd};
 
 /// Longest handle that the kernel makes or takes (`MAX_HANDLE_SZ`).
@@ -12,8 +14,11 @@ pub const MAX_HANDLE: usize = 128;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct FileHandle {
     pub handle_type: i32,
-    pub bytes: Vec<u8>,
+    pub bytes: HandleBytes,
 }
+
+/// Those of most filesystems need no memory of their own.
+pub type HandleBytes = SmallVec<[u8; 16]>;
 
 /// `struct file_handle` with room for the longest handle.
 #[repr(C)]
@@ -47,7 +52,7 @@ pub fn handle_of(file: BorrowedFd<'_>) -> io::Result<Option<FileHandle>> {
         Err(error) => return Err(error),
     }
     let bytes = usize::try_from(raw.handle_bytes).ok().and_then(|length| raw.bytes.get(..length));
-    Ok(bytes.map(|bytes| FileHandle { handle_type: raw.handle_type, bytes: bytes.to_vec() }))
+    Ok(bytes.map(|bytes| FileHandle { handle_type: raw.handle_type, bytes: HandleBytes::from_slice(bytes) }))
 }
 
 /// Opens the inode with `O_PATH`. `mount` is any file of the filesystem that is open and not `O_PATH`.
@@ -76,6 +81,8 @@ mod tests {
     use std::fs::File;
     use std::os::fd::AsFd;
 
+    use smallvec::smallvec;
+
     use super::*;
 
     #[test]
@@ -84,7 +91,7 @@ mod tests {
         let handle = handle_of(here.as_fd()).unwrap();
         assert_eq!(handle, handle_of(File::open(".").unwrap().as_fd()).unwrap());
         assert_ne!(handle, handle_of(File::open("..").unwrap().as_fd()).unwrap());
-        let oversized = FileHandle { handle_type: 1, bytes: vec![0; MAX_HANDLE + 1] };
+        let oversized = FileHandle { handle_type: 1, bytes: smallvec![0; MAX_HANDLE + 1] };
         assert_eq!(open_handle(here.as_fd(), &oversized).unwrap_err().raw_os_error(), Some(libc::EINVAL));
     }
 

@@ -3,6 +3,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use nix::sys::statfs::{EXT4_SUPER_MAGIC, statfs};
+use smallvec::smallvec;
 
 use super::tree::*;
 use crate::access::inode::{identity, same};
@@ -16,7 +17,11 @@ fn by_handle(
     handle: &FileHandle,
 ) -> Result<Resolved, AccessError> {
     let FileHandle { handle_type, bytes } = handle.clone();
-    resolve(exports, principal, &Target::Handle { anchor: anchor.to_owned(), handle_type, bytes })
+    resolve(
+        exports,
+        principal,
+        &Target::Handle { anchor: anchor.to_owned(), handle_type, bytes: bytes.into_vec() },
+    )
 }
 
 fn handle(path: &Path) -> FileHandle {
@@ -228,7 +233,7 @@ fn nonsense_for_a_handle_is_refused() {
         (i32::MAX, 128, "stale handle"),
         (0, 1, "stale handle"),
     ] {
-        let handle = FileHandle { handle_type, bytes: vec![0xff; length] };
+        let handle = FileHandle { handle_type, bytes: smallvec![0xff; length] };
         let tried = outcome(by_handle(&exports, &operator(), &root, &handle));
         assert_eq!(tried, wanted, "type {handle_type} length {length}");
     }

@@ -2,18 +2,15 @@
 
 use upcall_common::{abi::Originator, change::ENTRIES, wire::EntryName};
 
-use super::{ClientIndex, InterestIndex, Registry, id};
+use super::{ClientIndex, Registry};
 use crate::hub::names::{Directory, Waiting};
 
 impl Registry {
     /// From now on names wait for the interest as well. Its slot, unless it has gone already.
     pub(in crate::hub) fn ask_names(&mut self, interest: u64, waiting: Waiting) -> Option<u32> {
-        let index = interest as InterestIndex;
-        let found = self.interests.get_mut(index as usize)?;
-        (id(found.serial, index) == interest).then(|| {
-            found.names = Some(Box::new(waiting));
-            found.slot
-        })
+        let (index, found) = self.interests.find(interest)?;
+        self.names.insert(index, waiting);
+        Some(found.slot)
     }
 
     /// Hands a name to everybody who asked for those of the directory and is told of such changes. Whether any of
@@ -26,21 +23,21 @@ impl Registry {
         mut alive: impl FnMut(ClientIndex) -> bool,
     ) -> bool {
         let mut untold = false;
-        let Some(watched) = self.watched.get(&slot) else { return false };
-        for &index in &watched.interests {
-            let Some(interest) = self.interests.get_mut(index as usize) else { continue };
-            let Some(client) = self.clients.get_mut(interest.client) else { continue };
-            let Some(names) = &mut interest.names else { continue };
+        let Some(watched) = self.inodes.get(slot) else { return false };
+        let (clients, names) = (&mut self.clients, &mut self.names);
+        self.interests.each(&watched.interests, |index, interest| {
+            let Some(client) = clients.get_mut(interest.client()) else { return };
+            let Some(names) = names.get_mut(&index) else { return };
             if names.directory() != Some(directory) {
-                continue;
+                return;
             }
-            let own = interest.wish.is_own(originator, client.process) && alive(interest.client);
-            if interest.ended || client.left || own {
-                continue;
+            let own = interest.wish.is_own(originator, client.process) && alive(interest.client());
+            if interest.ended() || client.left || own {
+                return;
             }
             names.push(entry, &mut client.waiting_bytes);
             untold |= interest.pending & ENTRIES == 0;
-        }
+        });
         untold
     }
 
@@ -52,10 +49,13 @@ impl Registry {
 
     /// The kernel reports no names of the slot's directory any more. Whether anybody has to be told.
     pub(in crate::hub) fn unmark_names(&mut self, slot: u32) -> bool {
-        for &index in self.watched.get(&slot).map_or(&[][..], |watched| &watched.interests) {
-            if let Some(names) = self.interests.get_mut(index as usize).and_then(|it| it.names.as_mut()) {
-                names.unmark();
-            }
+        if let Some(watched) = self.inodes.get(slot) {
+            let names = &mut self.names;
+            self.interests.each(&watched.interests, |index, _| {
+                if let Some(names) = names.get_mut(&index) {
+                    names.unmark();
+                }
+            });
         }
         self.lose_names(slot)
     }
@@ -63,14 +63,14 @@ impl Registry {
     /// Names of the slot got lost. Whether anybody has to be told.
     pub(in crate::hub) fn lose_names(&mut self, slot: u32) -> bool {
         let mut lost = false;
-        let Some(watched) = self.watched.get(&slot) else { return false };
-        for &index in &watched.interests {
-            let Some(interest) = self.interests.get_mut(index as usize) else { continue };
-            let Some(client) = self.clients.get_mut(interest.client) else { continue };
-            let Some(names) = &mut interest.names else { continue };
+        let Some(watched) = self.inodes.get(slot) else { return false };
+        let (clients, names) = (&mut self.clients, &mut self.names);
+        self.interests.each(&watched.interests, |index, interest| {
+            let Some(client) = clients.get_mut(interest.client()) else { return };
+            let Some(names) = names.get_mut(&index) else { return };
             names.lose(&mut client.waiting_bytes);
-            lost |= !interest.ended && !client.left;
-        }
+            lost |= !interest.ended() && !client.left;
+        });
         lost
     }
 }

@@ -1,5 +1,6 @@
 //! Names of entries on their way through the hub.
 
+use smallvec::smallvec;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use upcall_common::{
     change::ENTRIES,
@@ -10,7 +11,7 @@ use super::*;
 use crate::sys::handle::FileHandle;
 
 fn directory(number: u8) -> Directory {
-    Directory { filesystem: 1, handle: FileHandle { handle_type: 1, bytes: vec![number] } }
+    Directory { filesystem: 1, handle: FileHandle { handle_type: 1, bytes: smallvec![number] } }
 }
 
 fn entry(name: impl Into<Vec<u8>>) -> EntryName {
