@@ -190,17 +190,18 @@ fn inspect<'t>(walker: &mut Walker<'_>, passed: BorrowedFd<'_>) -> Step<'t> {
 /// holder of a handle need not know.
 fn prove<'t>(walker: &mut Walker<'_>, principal: &Principal, inode: OwnedFd) -> Step<'t> {
     let what = "the file of the handle";
-    let place = by_path(walker, inode.as_fd()).map_err(|error| match error {
-        AccessError::NotPermitted(_) => {
-            AccessError::NotPermitted(format!("{what} may not be reached by this user"))
-        }
-        other => other,
-    })?;
-    let export = match place {
-        Place::Export(export) => Some(export),
-        // Without a path nobody can tell whether the directories above let the user through.
-        Place::Nowhere if principal.is_operator() => by_filesystem(walker, inode.as_fd())?,
-        Place::Nowhere => None,
+    // Without a path nobody can tell whether the directories above let the user through; an operator needs none.
+    let whole = if principal.is_operator() { by_filesystem(walker, inode.as_fd())? } else { None };
+    let export = match whole {
+        Some(export) => Some(export),
+        None => match by_path(walker, inode.as_fd()) {
+            Ok(Place::Export(export)) => Some(export),
+            Ok(Place::Nowhere) => None,
+            Err(AccessError::NotPermitted(_)) => {
+                return Err(AccessError::NotPermitted(format!("{what} may not be reached by this user")));
+            }
+            Err(other) => return Err(other),
+        },
     };
     let export = export.ok_or_else(|| {
         AccessError::NotExported(format!(
