@@ -1,3 +1,4 @@
+use std::fmt::Display;
 use std::io;
 use std::path::Path;
 
@@ -31,7 +32,7 @@ impl AccessError {
         ))
     }
 
-    pub(super) fn not_readable(what: &str) -> Self {
+    pub(super) fn not_readable(what: impl Display) -> Self {
         Self::NotPermitted(format!("{what} may not be read by this user; grant it read permission"))
     }
 

@@ -23,18 +23,22 @@ pub(super) enum Kind {
     Other,
 }
 
-pub(super) fn identity(file: impl AsFd) -> io::Result<Identity> {
+pub(super) fn look(file: impl AsFd) -> io::Result<(Kind, Identity)> {
     let stat = fstat(file)?;
-    Ok(Identity { dev: stat.st_dev, ino: stat.st_ino })
-}
-
-pub(super) fn kind(file: impl AsFd) -> io::Result<Kind> {
-    let kind = SFlag::from_bits_truncate(fstat(file)?.st_mode & SFlag::S_IFMT.bits());
-    Ok(match kind {
+    let kind = match SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits()) {
         SFlag::S_IFDIR => Kind::Directory,
         SFlag::S_IFREG => Kind::Regular,
         _ => Kind::Other,
-    })
+    };
+    Ok((kind, Identity { dev: stat.st_dev, ino: stat.st_ino }))
+}
+
+pub(super) fn identity(file: impl AsFd) -> io::Result<Identity> {
+    look(file).map(|(_, identity)| identity)
+}
+
+pub(super) fn kind(file: impl AsFd) -> io::Result<Kind> {
+    look(file).map(|(kind, _)| kind)
 }
 
 /// Whether two descriptors are of one inode. Handles too: some filesystems give one number to several inodes.

@@ -9,6 +9,7 @@
 //! | daemon | | decode | locate |
 //! | principal | | walk to the same inode, check | check, if it doesn't prove access |
 
+use std::fmt::Display;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -17,7 +18,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
 use nix::sys::stat::Mode;
 
 use super::anchor::{decode, open_readable};
-use super::inode::{Kind, current_path, identity, kind, magic_link};
+use super::inode::{Identity, Kind, current_path, look, magic_link};
 use super::locate::{Place, by_filesystem, by_handle, by_path};
 use super::root::NoRoot;
 use super::walk::{Found, Walker};
@@ -43,12 +44,17 @@ pub enum Target {
 pub struct Resolved {
     /// Of the inode itself: `O_PATH`, so that holding it has no side effects.
     pub fd: OwnedFd,
-    /// The real path at the time, where the kernel knows it.
-    pub path: Option<PathBuf>,
     /// For [`verify_handle`]. `None` where the filesystem has no handles, or isn't the one of the export's root.
     pub handle: Option<FileHandle>,
     /// Index into [`Exports::roots`].
     pub export: usize,
+}
+
+impl Resolved {
+    /// The real path now, where the kernel knows it.
+    pub fn path(&self) -> Option<PathBuf> {
+        current_path(self.fd.as_fd())
+    }
 }
 
 /// A target on its way. Each step takes those in its state and leaves the others alone.
@@ -134,7 +140,7 @@ fn impersonated<'t>(
 /// As the principal: all that a path needs, and the way to a handle's anchor.
 fn approach<'t>(walker: &mut Walker<'_>, anchors: &mut Anchors<'t>, state: State<'t>) -> Step<'t> {
     match state {
-        State::New(Target::Path(path)) => readable(walker.open(path)?, &path.display().to_string()),
+        State::New(Target::Path(path)) => readable(walker.open(path)?, path.display()),
         State::New(Target::Handle { anchor, handle_type, bytes }) => Ok(State::Anchored {
             anchor: anchors.of(walker, anchor)?,
             handle: FileHandle { handle_type: *handle_type, bytes: HandleBytes::from_slice(bytes) },
@@ -143,7 +149,7 @@ fn approach<'t>(walker: &mut Walker<'_>, anchors: &mut Anchors<'t>, state: State
     }
 }
 
-fn readable<'t>(found: Found, what: &str) -> Step<'t> {
+fn readable<'t>(found: Found, what: impl Display) -> Step<'t> {
     match may_read(found.fd.as_fd()) {
         Ok(()) => Ok(State::Proven(found)),
         Err(error) if matches!(error.raw_os_error(), Some(libc::EACCES | libc::EPERM)) => {
@@ -184,17 +190,18 @@ fn inspect<'t>(walker: &mut Walker<'_>, passed: BorrowedFd<'_>) -> Step<'t> {
 /// holder of a handle need not know.
 fn prove<'t>(walker: &mut Walker<'_>, principal: &Principal, inode: OwnedFd) -> Step<'t> {
     let what = "the file of the handle";
-    let place = by_path(walker, inode.as_fd()).map_err(|error| match error {
-        AccessError::NotPermitted(_) => {
-            AccessError::NotPermitted(format!("{what} may not be reached by this user"))
-        }
-        other => other,
-    })?;
-    let export = match place {
-        Place::Export(export) => Some(export),
-        // Without a path nobody can tell whether the directories above let the user through.
-        Place::Nowhere if principal.is_operator() => by_filesystem(walker, inode.as_fd())?,
-        Place::Nowhere => None,
+    // Without a path nobody can tell whether the directories above let the user through; an operator needs none.
+    let whole = if principal.is_operator() { by_filesystem(walker, inode.as_fd())? } else { None };
+    let export = match whole {
+        Some(export) => Some(export),
+        None => match by_path(walker, inode.as_fd()) {
+            Ok(Place::Export(export)) => Some(export),
+            Ok(Place::Nowhere) => None,
+            Err(AccessError::NotPermitted(_)) => {
+                return Err(AccessError::NotPermitted(format!("{what} may not be reached by this user")));
+            }
+            Err(other) => return Err(other),
+        },
     };
     let export = export.ok_or_else(|| {
         AccessError::NotExported(format!(
@@ -209,10 +216,10 @@ fn finish(walker: &mut Walker<'_>, state: State<'_>) -> Result<Resolved, AccessE
     let State::Proven(Found { fd, export }) = state else {
         return Err(AccessError::BadTarget("the target could not be resolved".to_owned()));
     };
-    check_kind(fd.as_fd())?;
-    let path = current_path(fd.as_fd());
-    let handle = own_handle(walker, export, fd.as_fd()).map_err(AccessError::internal("look at the file"))?;
-    Ok(Resolved { fd, path, handle, export })
+    let dev = check_kind(fd.as_fd())?.dev;
+    let handle =
+        own_handle(walker, export, fd.as_fd(), dev).map_err(AccessError::internal("look at the file"))?;
+    Ok(Resolved { fd, handle, export })
 }
 
 /// The handle, if the root of the export can serve as its anchor.
@@ -220,17 +227,18 @@ fn own_handle(
     walker: &mut Walker<'_>,
     export: usize,
     fd: BorrowedFd<'_>,
+    dev: u64,
 ) -> std::io::Result<Option<FileHandle>> {
     let Ok(root) = walker.root(export) else { return Ok(None) };
     // A btrfs subvolume has a device number of its own, yet shares the mount, and its handles.
-    let near = identity(fd)?.dev == root.identity.dev || mount_of(fd)?.id == mount_of(root.as_fd())?.id;
+    let near = dev == root.identity.dev || mount_of(fd)?.id == mount_of(root.as_fd())?.id;
     if near { handle_of(fd) } else { Ok(None) }
 }
 
-fn check_kind(fd: BorrowedFd<'_>) -> Result<(), AccessError> {
-    match kind(fd).map_err(AccessError::internal("look at the file"))? {
-        Kind::Directory | Kind::Regular => Ok(()),
-        Kind::Other => {
+fn check_kind(fd: BorrowedFd<'_>) -> Result<Identity, AccessError> {
+    match look(fd).map_err(AccessError::internal("look at the file"))? {
+        (Kind::Directory | Kind::Regular, identity) => Ok(identity),
+        (Kind::Other, _) => {
             Err(AccessError::Unsupported("only regular files and directories can be watched".to_owned()))
         }
     }

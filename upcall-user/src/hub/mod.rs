@@ -6,6 +6,7 @@ mod adopt;
 mod changes;
 mod clients;
 mod devices;
+mod due;
 mod index;
 mod kernel;
 mod layers;
@@ -48,6 +49,7 @@ pub use unmount::Look;
 
 use clients::Clients;
 use devices::Devices;
+use due::Due;
 use lifetimes::Lifetimes;
 use names::Directories;
 use registry::{Dropped, Registry};
@@ -187,12 +189,17 @@ impl Hub {
         known: u64,
     ) -> Result<Registered, RegisterError> {
         let mut state = self.lock();
+        let before = state.due();
         let made = state.register(client, inode, wish, known)?;
         if lifetime.is_some() {
             state.lifetimes.set(made.interest, lifetime, Instant::now());
         }
+        let sooner = state.due().is_sooner_than(&before);
         drop(state);
-        self.reschedule();
+        // Not for each of a batch: to wake the dispatcher costs more than the interest.
+        if sooner {
+            self.reschedule();
+        }
         Ok(made)
     }
 
@@ -308,10 +315,9 @@ impl Hub {
 
     pub fn schedule(&self) -> Schedule {
         let state = self.lock();
-        let due = state.trail.next_due().into_iter().chain(state.orphans.next_due()).min();
-        let settle_in = due.map(|due| Duration::from_nanos(due.saturating_sub(state.kernel.coarse_now())));
+        let Due { look, expire_at } = state.due();
+        let settle_in = look.map(|due| Duration::from_nanos(due.saturating_sub(state.kernel.coarse_now())));
         let settle_in = if state.leaving.is_empty() { settle_in } else { Some(Duration::ZERO) };
-        let expire_at = state.lifetimes.next_end().into_iter().chain(state.unclaimed.next_end()).min();
         Schedule { settle_in, expire_at }
     }
 
@@ -353,6 +359,13 @@ impl Hub {
 }
 
 impl State {
+    fn due(&self) -> Due {
+        Due {
+            look: self.trail.next_due().into_iter().chain(self.orphans.next_due()).min(),
+            expire_at: self.lifetimes.next_end().into_iter().chain(self.unclaimed.next_end()).min(),
+        }
+    }
+
     /// Slots are settled by what is known of skipped hooks now; marks from here on count from it.
     fn look_for_skips(&mut self) {
         self.trail.skipped = self.kernel.skipped();

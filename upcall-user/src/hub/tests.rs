@@ -3,7 +3,14 @@
 mod adopt;
 mod names;
 
-use std::{fs::File, os::fd::AsFd, time::Duration};
+use std::{
+    fs::File,
+    future::Future,
+    os::fd::AsFd,
+    pin::pin,
+    task::{Context, Waker},
+    time::Duration,
+};
 
 use upcall_common::{
     abi::{BUSY_WRITER, Word},
@@ -71,6 +78,11 @@ impl Bench {
 
     fn pass(&self, ticks: u64) {
         self.model.world.lock().expect("world").now += ticks * TICK;
+    }
+
+    /// Whether the dispatcher has been woken to look at the schedule since this was last asked.
+    fn rescheduled(&self) -> bool {
+        pin!(self.hub.rescheduled()).poll(&mut Context::from_waker(Waker::noop())).is_ready()
     }
 
     fn told(&self, client: ClientIndex) -> Vec<(u64, u32)> {
@@ -606,4 +618,25 @@ fn what_a_skipped_hook_may_have_seen_is_told_when_the_inode_is_at_rest() {
     bench.pass(1);
     bench.hub.tick();
     assert_eq!(bench.told(client), [], "no hook has been skipped since");
+}
+
+#[test]
+fn the_dispatcher_is_woken_by_interests_that_bring_an_appointment_forward_and_by_no_others() {
+    let mut bench = Bench::new(4, true);
+    let files = [1, 2, 3, 4].map(|ino| bench.file(ino));
+    let client = bench.client();
+    let register = |file: usize, lifetime: Option<u64>| {
+        let inode = Inode { fd: bench.files[file].as_fd(), origin: None };
+        let wish = Wish { cookie: 0, mask: ANY, include_own: false };
+        bench.hub.register(client, inode, wish, lifetime.map(Duration::from_secs), 0).expect("registered");
+        bench.rescheduled()
+    };
+    assert!(!register(files[0], None));
+    assert!(register(files[1], Some(20)), "the first lifetime");
+    assert!(!register(files[2], Some(30)), "one that ends later");
+    assert!(register(files[3], Some(10)), "one that ends earlier");
+    bench.model.edit(4, |probe| probe.busy = BUSY_WRITER);
+    assert!(register(files[3], None), "the first inode to be looked at");
+    bench.model.edit(3, |probe| probe.busy = BUSY_WRITER);
+    assert!(!register(files[2], None), "one to be looked at no earlier");
 }

@@ -95,7 +95,7 @@ impl Namer {
     /// Has the kernel report the names of a directory from here on. May wait for its filesystem.
     pub fn ask(&self, found: &Resolved) -> Waiting {
         let mark = self.mark(found).inspect_err(|error| {
-            tracing::debug!(%error, path = ?found.path, "names of entries cannot be reported");
+            tracing::debug!(%error, path = ?found.path(), "names of entries cannot be reported");
         });
         Waiting::new(mark.ok())
     }

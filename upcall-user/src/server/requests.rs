@@ -12,6 +12,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
+use tokio::task::spawn_blocking;
 use upcall_common::{
     change,
     wire::{
@@ -135,11 +136,12 @@ fn renew(hub: &Hub, client: ClientIndex, item: &RenewItem) -> Code {
     code(hub.renew(client, item.interest, lifetime(item.lifetime_ms)))
 }
 
-/// Files of a batch that are open at a time: a small part of the least limit of open files in common use.
-const OPEN_AT_ONCE: usize = 256;
+/// Files of a batch that are found in one go. Those of the step before may be open as well: together a small part
+/// of the least limit of open files in common use.
+const FOUND_AT_ONCE: usize = 128;
 
-/// Finds the files on a thread of its own, since that waits for disks and takes on the peer's identity; then
-/// makes the interests.
+/// Finds the files on a thread of its own, since that waits for disks and takes on the peer's identity; makes
+/// interests of those of one step while those of the next are found.
 async fn register(
     items: Vec<RegisterItem>,
     descriptors: Vec<OwnedFd>,
@@ -162,16 +164,21 @@ async fn register(
     }
     close(descriptors).await;
     let mut targets = targets.into_iter();
-    for places in places.chunks(OPEN_AT_ONCE) {
+    let mut steps = places.chunks(FOUND_AT_ONCE).map(|places| {
         let targets: Vec<Target> = targets.by_ref().take(places.len()).collect();
         let named = places.iter().map(|place| items.get(*place).is_some_and(|item| wants_names(item, peer)));
         let named: Vec<bool> = named.collect();
         let (finder, principal) = (Arc::clone(service), peer.principal.clone());
-        let resolved = tokio::task::spawn_blocking(move || find(&finder, &principal, &targets, &named)).await;
-        let Ok(resolved) = resolved else {
+        (places, spawn_blocking(move || find(&finder, &principal, &targets, &named)))
+    });
+    let mut step = steps.next();
+    while let Some((places, finding)) = step {
+        let Ok(resolved) = finding.await else {
             tracing::error!("finding files to watch failed");
             return answers;
         };
+        // Not before this step has ended: a connection may keep one thread waiting, no more.
+        step = steps.next();
         for (&place, found) in places.iter().zip(resolved) {
             let (Some(answer), Some(item)) = (answers.get_mut(place), items.get(place)) else { continue };
             *answer = match found {

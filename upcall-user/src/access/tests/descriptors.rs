@@ -24,7 +24,7 @@ fn a_descriptor_must_lie_in_an_export() {
     let (inside, outside) = (tree.file("root/inside", 0o644), tree.file("outside", 0o644));
     let exports = export(&[&root]);
     let found = by_descriptor(&exports, &operator(), File::open(&inside).unwrap()).unwrap();
-    assert_eq!(found.path, Some(inside.clone()));
+    assert_eq!(found.path(), Some(inside.clone()));
     let flags = OFlag::from_bits_retain(fcntl(&found.fd, FcntlArg::F_GETFL).unwrap());
     assert!(flags.contains(OFlag::O_PATH), "the peer's open file is not kept");
     assert_eq!(outcome(by_descriptor(&exports, &operator(), File::open(&root).unwrap())), "ok");
@@ -94,7 +94,7 @@ fn a_deleted_file_lies_only_in_a_whole_filesystem() {
     tree.file("root/file (deleted)", 0o644);
     assert_eq!(outcome(by_descriptor(&exports, &operator(), deleted)), "not exported");
     let real = by_path(&exports, &operator(), root.join("file (deleted)")).unwrap();
-    assert_eq!(real.path, Some(root.join("file (deleted)")));
+    assert_eq!(real.path(), Some(root.join("file (deleted)")));
     if needs_root() {
         return;
     }
@@ -104,7 +104,7 @@ fn a_deleted_file_lies_only_in_a_whole_filesystem() {
     let deleted = File::open(&file).unwrap();
     fs::remove_file(&file).unwrap();
     let found = by_descriptor(&export(&[&whole]), &user(SOMEBODY), deleted).unwrap();
-    assert_eq!(found.path, None);
+    assert_eq!(found.path(), None);
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn a_file_opened_through_another_mount_is_found_in_the_export() {
     let exports = export(&[&root]);
     let found =
         by_descriptor(&exports, &user(SOMEBODY), File::open(elsewhere.join("file")).unwrap()).unwrap();
-    assert_eq!(found.path, Some(file));
+    assert_eq!(found.path(), Some(file));
     // The other way about: what lies outside the export stays outside, seen from whichever mount.
     let exports = export(&[&elsewhere]);
     let sibling = tree.file("root/sibling", 0o644);

@@ -53,7 +53,7 @@ fn a_handle_is_the_file_and_permissions_count_on_its_path() {
     let hidden = tree.file("root/closed/public", 0o644);
     let exports = export(&[&root]);
     let found = by_handle(&exports, &user(SOMEBODY), &root, &handle(&public)).unwrap();
-    assert_eq!(found.path.as_deref(), Some(public.as_path()));
+    assert_eq!(found.path().as_deref(), Some(public.as_path()));
     assert_eq!(found.handle, Some(handle(&public)));
     for path in [&private, &hidden] {
         let refused = by_handle(&exports, &user(SOMEBODY), &root, &handle(path)).unwrap_err();
@@ -156,7 +156,7 @@ fn without_a_path_only_an_operator_is_served_and_only_on_a_whole_filesystem() {
     assert!(exports.roots()[0].is_whole_filesystem());
     deleted().unwrap();
     let found = by_handle(&exports, &operator(), &whole, &handle).unwrap();
-    assert_eq!(found.path, None);
+    assert_eq!(found.path(), None);
     assert_eq!(outcome(by_handle(&exports, &user(SOMEBODY), &whole, &handle)), "not exported");
     for root in [&part, &bound] {
         let exports = export(&[root]);
@@ -187,11 +187,11 @@ fn a_handle_that_the_kernel_has_not_seen_yet_has_no_path() {
     let exports = export(&[&whole]);
     assert_eq!(outcome(by_handle(&exports, &user(SOMEBODY), &whole, &of_file)), "not exported");
     let found = by_handle(&exports, &operator(), &whole, &of_file).unwrap();
-    assert_eq!((found.path, found.handle.as_ref()), (None, Some(&of_file)));
+    assert_eq!((found.path(), found.handle.as_ref()), (None, Some(&of_file)));
     drop(found.fd);
     // The kernel finds the way to a directory by itself.
     let found = by_handle(&exports, &user(SOMEBODY), &whole, &of_dir).unwrap();
-    assert_eq!(found.path, Some(part.clone()));
+    assert_eq!(found.path(), Some(part.clone()));
     // And once somebody has looked up the file, the way to it is known.
     fs::metadata(part.join("file")).unwrap();
     assert_eq!(outcome(by_handle(&exports, &user(SOMEBODY), &whole, &of_file)), "ok");

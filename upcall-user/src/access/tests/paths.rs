@@ -19,9 +19,9 @@ fn a_resolved_path_is_the_very_inode_and_knows_its_path_and_export() {
     let exports = export(&[&one, &two]);
     let found = by_path(&exports, &operator(), &file).unwrap();
     assert_eq!(identity(&found.fd).unwrap().ino, fs::metadata(&file).unwrap().ino());
-    assert_eq!((found.path, found.export), (Some(file), 1));
+    assert_eq!((found.path(), found.export), (Some(file), 1));
     assert_eq!(outcome(by_path(&exports, &operator(), &two)), "ok");
-    assert_eq!(by_path(&exports, &operator(), two.join(".")).unwrap().path, Some(two));
+    assert_eq!(by_path(&exports, &operator(), two.join(".")).unwrap().path(), Some(two));
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn symlinks_that_stay_inside_are_followed() {
     let exports = export(&[&root]);
     for name in ["relative/file", "absolute/file", "chain/file", "real/../chain/file"] {
         let found = by_path(&exports, &operator(), root.join(name)).unwrap();
-        assert_eq!(found.path.as_ref(), Some(&file), "{name}");
+        assert_eq!(found.path().as_ref(), Some(&file), "{name}");
     }
     assert_eq!(outcome(by_path(&exports, &operator(), root.join("loop"))), "bad target");
 }
@@ -109,7 +109,7 @@ fn a_file_export_is_that_file_alone() {
     let file = tree.file("file", 0o644);
     let sibling = tree.file("sibling", 0o644);
     let exports = export(&[&file]);
-    assert_eq!(by_path(&exports, &operator(), &file).unwrap().path, Some(file.clone()));
+    assert_eq!(by_path(&exports, &operator(), &file).unwrap().path(), Some(file.clone()));
     for path in [sibling.clone(), file.join("x"), file.join("../sibling"), tree.path("")] {
         assert_eq!(outcome(by_path(&exports, &operator(), path)), "not exported");
     }
