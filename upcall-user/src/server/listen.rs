@@ -16,7 +16,7 @@ use tokio::{
 use super::{
     Service,
     session::{self, Place},
-    transport::Stream,
+    stream::Stream,
 };
 use crate::{
     access::Principal,
