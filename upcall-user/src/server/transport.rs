@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::{BufMut, BytesMut};
-use tokio::{io::Interest, time::timeout};
+use tokio::time::timeout;
 
 use super::{outlet::Outlet, stream::Stream};
 use crate::{
@@ -42,36 +42,23 @@ impl Transport {
     /// Waits for bytes and appends them to the inbox; 0 at the end. Cancel-safe.
     pub(super) async fn read(&mut self) -> io::Result<usize> {
         self.inbox.reserve(CHUNK);
-        let count = match &*self.stream {
-            Stream::Tcp(stream) => loop {
-                stream.readable().await?;
-                match stream.try_read_buf(&mut self.inbox) {
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    received => break received?,
-                }
-            },
-            Stream::Unix(stream) => loop {
-                stream.readable().await?;
-                let mut buffer = [0; 16 * 1024];
-                let mut passed = Vec::new();
-                let received = stream
-                    .try_io(Interest::READABLE, || socket::receive(stream.as_fd(), &mut buffer, &mut passed));
-                let too_many = passed.len() > socket::MAX_DESCRIPTORS;
-                let end = self.received + *received.as_ref().unwrap_or(&0) as u64;
-                self.descriptors.extend(passed.into_iter().map(|descriptor| (end, descriptor)));
-                // Those of the frame that the inbox begins with, and of the next one.
-                if too_many || self.descriptors.len() > 2 * socket::MAX_DESCRIPTORS {
-                    return Err(surplus());
-                }
-                match received {
-                    Ok(count) => {
-                        self.inbox.put_slice(buffer.get(..count).unwrap_or_default());
-                        break count;
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    Err(error) => return Err(error),
-                }
-            },
+        let count = loop {
+            let mut ready = self.stream.readable().await?;
+            let mut buffer = [0; 16 * 1024];
+            let mut passed = Vec::new();
+            let received =
+                ready.try_io(|socket| socket::receive(socket.get_ref().as_fd(), &mut buffer, &mut passed));
+            let Ok(received) = received else { continue };
+            let end = self.received + *received.as_ref().unwrap_or(&0) as u64;
+            let too_many = passed.len() > socket::MAX_DESCRIPTORS;
+            self.descriptors.extend(passed.into_iter().map(|descriptor| (end, descriptor)));
+            // Those of the frame that the inbox begins with, and of the next one.
+            if too_many || self.descriptors.len() > 2 * socket::MAX_DESCRIPTORS {
+                return Err(surplus());
+            }
+            let count = received?;
+            self.inbox.put_slice(buffer.get(..count).unwrap_or_default());
+            break count;
         };
         self.received += count as u64;
         Ok(count)
@@ -118,7 +105,7 @@ impl Transport {
     }
 
     async fn wait_for_room(&self) -> io::Result<()> {
-        timeout(self.stall, self.stream.writable()).await.map_err(|_| io::ErrorKind::TimedOut)?
+        timeout(self.stall, self.stream.room()).await.map_err(|_| io::ErrorKind::TimedOut)?
     }
 }
 
@@ -157,7 +144,8 @@ mod tests {
 
     fn pair() -> (UnixStream, Transport) {
         let (here, there) = UnixStream::pair().expect("sockets");
-        (here, Transport::new(Stream::Unix(there), Duration::from_secs(1)))
+        let there = there.into_std().expect("a socket").into();
+        (here, Transport::new(Stream::new(there).expect("watched"), Duration::from_secs(1)))
     }
 
     #[tokio::test]
