@@ -19,7 +19,7 @@ mod unclaimed;
 mod unmount;
 
 #[cfg(test)]
-mod model;
+pub(crate) mod model;
 #[cfg(test)]
 mod tests;
 

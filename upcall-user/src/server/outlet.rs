@@ -174,3 +174,6 @@ impl Outlets {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
