@@ -18,7 +18,7 @@ use crate::{
     hub::{Hub, Limits, Pace},
     logging, mounts,
     names::{self, Namer},
-    server::{Gaps, Listeners, Service},
+    server::{Gaps, Listeners, Outlets, Service},
     source::{self, Loaded, PinError, Pins, Sizes, Takeover},
     sys::{clock, readiness},
     unmount,
@@ -148,10 +148,12 @@ async fn serve(
     gaps.look();
     let (namer, released) = Namer::new(Arc::clone(&exports))?;
     let namer = Arc::new(namer);
+    let outlets = Arc::new(Outlets::default());
     let service = Arc::new(Service {
         hub: Arc::clone(&hub),
         exports: Arc::clone(&exports),
         namer: Arc::clone(&namer),
+        outlets: Arc::clone(&outlets),
         tcp_principal,
         epoch,
         events: event_sender.clone(),
@@ -168,7 +170,7 @@ async fn serve(
     let mut follower = tokio::spawn(follow_table);
     let mut keeper = tokio::spawn(unmount::run(Arc::clone(&hub), Arc::clone(&exports), table.clone()));
     let mut dispatcher =
-        tokio::spawn(dispatch::run(dirty, flags, Arc::clone(&hub), exports, Arc::clone(&namer)));
+        tokio::spawn(dispatch::run(dirty, flags, Arc::clone(&hub), exports, Arc::clone(&namer), outlets));
     let mut naming = tokio::spawn(names::run(namer, released, Arc::clone(&hub)));
     let mut reader = tokio::spawn(events::run(event_ring, Arc::clone(&hub), table, event_sender));
     if let Some(log) = log {

@@ -12,8 +12,9 @@ use upcall_common::{
 use crate::{
     access::Exports,
     fate::{self, Fate},
-    hub::Hub,
+    hub::{ClientIndex, Hub},
     names::Namer,
+    server::Outlets,
     source::Flags,
     sys::readiness,
 };
@@ -28,6 +29,7 @@ pub async fn run(
     hub: Arc<Hub>,
     exports: Arc<Exports>,
     namer: Arc<Namer>,
+    outlets: Arc<Outlets>,
 ) -> io::Result<()> {
     let mut ring = readiness::readable(ring)?;
     tracing::trace!(fd = ring.as_raw_fd(), "reading dirty slots");
@@ -35,8 +37,11 @@ pub async fn run(
         let schedule = hub.schedule();
         tokio::select! {
             ready = ring.readable_mut() => {
-                let ready = ready?;
-                protocol::turn(&mut Turn { ready, flags: &flags, hub: &hub, namer: &namer, slots: Vec::new() });
+                let (woken, drained) = Turn::new(ready?, &flags, &hub, &namer).run();
+                outlets.deliver(&hub, &woken).await;
+                if !drained {
+                    tokio::task::yield_now().await;
+                }
             }
             () = until(schedule.settle_in.map(|left| Instant::now() + left.max(Duration::from_micros(100)))) => {
                 settle(&hub, &exports);
@@ -44,7 +49,6 @@ pub async fn run(
             () = until(schedule.expire_at.map(Instant::from_std)) => settle(&hub, &exports),
             () = hub.rescheduled() => {}
         }
-        tokio::task::yield_now().await;
     }
 }
 
@@ -55,6 +59,26 @@ struct Turn<'a> {
     hub: &'a Hub,
     namer: &'a Namer,
     slots: Vec<u32>,
+    /// Clients that upcalls wait for.
+    woken: Vec<ClientIndex>,
+    drained: bool,
+}
+
+impl<'a> Turn<'a> {
+    fn new(
+        ready: AsyncFdReadyMutGuard<'a, RingBuf<MapData>>,
+        flags: &'a Flags,
+        hub: &'a Hub,
+        namer: &'a Namer,
+    ) -> Self {
+        Self { ready, flags, hub, namer, slots: Vec::new(), woken: Vec::new(), drained: false }
+    }
+
+    /// Tells for whom upcalls wait, and whether nothing is left to be read.
+    fn run(mut self) -> (Vec<ClientIndex>, bool) {
+        protocol::turn(&mut self);
+        (self.woken, self.drained)
+    }
 }
 
 impl Reader for Turn<'_> {
@@ -77,11 +101,12 @@ impl Reader for Turn<'_> {
     }
 
     fn rest(&mut self) {
+        self.drained = true;
         self.ready.clear_ready();
     }
 
     fn take(&mut self) {
-        self.hub.dispatch(self.slots.drain(..).filter(|slot| *slot != SCAN));
+        self.woken.extend(self.hub.take(self.slots.drain(..).filter(|slot| *slot != SCAN)));
         // Names go with the upcalls that now wait, rather than after them.
         self.namer.drain(self.hub);
     }

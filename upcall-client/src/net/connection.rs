@@ -1,11 +1,12 @@
 //! A connection that has been welcomed.
 
+use std::future::poll_fn;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use bytes::BytesMut;
-use tokio::io::Interest;
 use tokio::time::timeout;
 use upcall_common::wire::{
     EncodeError, FEATURE_DESCRIPTORS, FEATURE_NAMES, Hello, Message, VERSION, Welcome, decode,
@@ -93,31 +94,40 @@ impl Connection {
         }
     }
 
-    /// Waits until the socket can be written, if something is queued, or read, if `read`; then does it.
-    /// Returns whether something was read. Dropping the future loses nothing.
+    /// Writes what is queued and reads, if `read`, what is there. Resolves once something was read, or, without `read`,
+    /// all is written or there is room again. Dropping the future loses nothing.
     pub(crate) async fn progress(&mut self, read: bool) -> Result<bool, Error> {
-        self.outbox.flush(&self.stream)?;
-        let interest = match (read, self.outbox.is_empty()) {
-            (true, true) => Interest::READABLE,
-            (true, false) => Interest::READABLE | Interest::WRITABLE,
-            (false, false) => Interest::WRITABLE,
-            (false, true) => return std::future::pending().await,
-        };
-        self.stream.ready(interest).await?;
-        self.outbox.flush(&self.stream)?;
-        if read { self.read() } else { Ok(false) }
+        if !read && self.outbox.is_empty() {
+            return std::future::pending().await;
+        }
+        let full = !self.has_room();
+        poll_fn(|cx| {
+            self.poll_flush(cx)?;
+            if read {
+                self.poll_read(cx)
+            } else if self.outbox.is_empty() || full && self.has_room() {
+                Poll::Ready(Ok(false))
+            } else {
+                Poll::Pending
+            }
+        })
+        .await
     }
 
-    /// Reads what is there; true if something was.
-    fn read(&mut self) -> Result<bool, Error> {
+    /// Writes what the socket takes; what is left is tried again when there is room.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        self.outbox.flush(&self.stream)?;
+        while !self.outbox.is_empty() && self.stream.poll_writable(cx)?.is_ready() {
+            self.outbox.flush(&self.stream)?;
+        }
+        Ok(())
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Error>> {
         self.inbox.reserve(READ);
-        match self.stream.try_read(&mut self.inbox) {
-            Ok(0) => Err(Error::Closed),
-            Ok(_) => Ok(true),
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
-                Ok(false)
-            }
-            Err(error) => Err(error.into()),
+        match ready!(self.stream.poll_read(cx, &mut self.inbox))? {
+            0 => Poll::Ready(Err(Error::Closed)),
+            _ => Poll::Ready(Ok(true)),
         }
     }
 

@@ -2,11 +2,13 @@
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bytes::BytesMut;
 use nix::sys::socket::{ControlMessage, MsgFlags, UnixAddr, sendmsg};
-use tokio::io::Interest;
+use tokio::io::{AsyncReadExt, Interest};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::Address;
@@ -33,19 +35,20 @@ impl Stream {
         matches!(self, Self::Unix(_))
     }
 
-    /// Waits until one of `interest` is worth trying.
-    pub(super) async fn ready(&self, interest: Interest) -> io::Result<()> {
+    /// Reads what is there, or waits for it. Unlike a bare attempt it takes a read that did not fill the buffer for
+    /// the last one, so that no second one has to find nothing.
+    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut BytesMut) -> Poll<io::Result<usize>> {
         match self {
-            Self::Unix(stream) => stream.ready(interest).await?,
-            Self::Tcp(stream) => stream.ready(interest).await?,
-        };
-        Ok(())
+            Self::Unix(stream) => pin!(stream.read_buf(buf)).poll(cx),
+            Self::Tcp(stream) => pin!(stream.read_buf(buf)).poll(cx),
+        }
     }
 
-    pub(super) fn try_read(&self, buf: &mut BytesMut) -> io::Result<usize> {
+    /// Ready when writing is worth trying.
+    pub(super) fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Self::Unix(stream) => stream.try_read_buf(buf),
-            Self::Tcp(stream) => stream.try_read_buf(buf),
+            Self::Unix(stream) => stream.poll_write_ready(cx),
+            Self::Tcp(stream) => stream.poll_write_ready(cx),
         }
     }
 

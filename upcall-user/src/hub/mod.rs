@@ -23,7 +23,7 @@ mod unclaimed;
 mod unmount;
 
 #[cfg(test)]
-mod model;
+pub(crate) mod model;
 #[cfg(test)]
 mod tests;
 
@@ -228,7 +228,23 @@ impl Hub {
         Ok(())
     }
 
-    /// Slots that the dirty ring named.
+    /// Takes changes off slots; returns the clients that nothing waited for before, for [`Hub::wake`].
+    #[must_use]
+    pub fn take(&self, dirty: impl IntoIterator<Item = u32>) -> Vec<ClientIndex> {
+        let mut wake = Vec::new();
+        let mut state = self.lock();
+        for slot in dirty {
+            state.take(slot, &mut wake);
+        }
+        wake
+    }
+
+    /// Upcalls wait for the client.
+    pub fn wake(&self, client: ClientIndex) {
+        self.lock().clients.notify(client);
+    }
+
+    /// Takes changes off slots and wakes the clients.
     pub fn dispatch(&self, dirty: impl IntoIterator<Item = u32>) {
         let mut wake = Vec::new();
         let mut state = self.lock();

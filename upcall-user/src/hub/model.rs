@@ -33,7 +33,7 @@ pub(super) struct World {
 }
 
 #[derive(Clone)]
-pub(super) struct Model {
+pub(crate) struct Model {
     pub(super) world: Arc<Mutex<World>>,
     memory: Arc<Vec<Words>>,
     index: Index,
@@ -50,7 +50,7 @@ impl Deref for Memory {
 }
 
 impl Model {
-    pub(super) fn new(slots: usize, early: bool) -> (Self, Slots) {
+    pub(crate) fn new(slots: usize, early: bool) -> (Self, Slots) {
         let memory: Vec<Words> = (0..slots).map(|_| std::array::from_fn(|_| AtomicU64::new(0))).collect();
         let world = Arc::new(Mutex::new(World { now: 1000, realtime: (1, 0), early, ..World::default() }));
         let model = Self { world, memory: Arc::new(memory), index: tests::index(slots as u32) };
@@ -79,7 +79,7 @@ impl Model {
     }
 
     /// An inode that was last changed long ago, known by a descriptor.
-    pub(super) fn add_inode(&self, fd: BorrowedFd<'_>, ino: u64) {
+    pub(crate) fn add_inode(&self, fd: BorrowedFd<'_>, ino: u64) {
         let attrs = Attrs { nlink: 1, mode: 0o100_644, ..Attrs::default() };
         let key = Key::new(1, ino);
         let probe = Probe { key, attrs, inode: ino, generation: 1, faithful: 1, ..Probe::default() };
@@ -124,7 +124,7 @@ impl Model {
     }
 
     /// What `mark()` does; whether the slot is newly dirty.
-    pub(super) fn mark(&self, ino: u64, word: Word) -> bool {
+    pub(crate) fn mark(&self, ino: u64, word: Word) -> bool {
         let mut world = self.world.lock().expect("world");
         let Some(slot) = self.find(ino) else { return false };
         world.marked += 1;
@@ -138,7 +138,7 @@ impl Model {
         newly
     }
 
-    pub(super) fn take_dirty(&self) -> Vec<u32> {
+    pub(crate) fn take_dirty(&self) -> Vec<u32> {
         std::mem::take(&mut self.world.lock().expect("world").dirty)
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     io,
     net::SocketAddr,
-    os::unix::fs::PermissionsExt,
+    os::{fd::OwnedFd, unix::fs::PermissionsExt},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -16,7 +16,7 @@ use tokio::{
 use super::{
     Service,
     session::{self, Place},
-    transport::Stream,
+    stream::Stream,
 };
 use crate::{
     access::Principal,
@@ -133,7 +133,7 @@ fn start_unix(stream: UnixStream, service: &Arc<Service>, place: Place) {
         .map(|pidfd| Process::new(tgid, pidfd));
     let info = ClientInfo { name: String::new(), address: "unix".into(), uid: principal.uid, pid: tgid };
     let peer = session::Peer { info, principal, process, local: true, features: 0 };
-    tokio::spawn(session::run(Stream::Unix(stream), peer, Arc::clone(service), place));
+    start(stream.into_std().map(Into::into), peer, service, place);
 }
 
 fn start_tcp(stream: TcpStream, address: SocketAddr, service: &Arc<Service>, place: Place) {
@@ -143,5 +143,12 @@ fn start_tcp(stream: TcpStream, address: SocketAddr, service: &Arc<Service>, pla
     let principal = service.tcp_principal.clone();
     let info = ClientInfo { name: String::new(), address: address.to_string(), uid: principal.uid, pid: 0 };
     let peer = session::Peer { info, principal, process: None, local: false, features: 0 };
-    tokio::spawn(session::run(Stream::Tcp(stream), peer, Arc::clone(service), place));
+    start(stream.into_std().map(Into::into), peer, service, place);
+}
+
+fn start(socket: io::Result<OwnedFd>, peer: session::Peer, service: &Arc<Service>, place: Place) {
+    match socket.and_then(Stream::new) {
+        Ok(stream) => drop(tokio::spawn(session::run(stream, peer, Arc::clone(service), place))),
+        Err(error) => tracing::warn!(%error, "cannot watch a client's socket; its connection is closed"),
+    }
 }

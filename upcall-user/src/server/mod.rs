@@ -2,8 +2,10 @@
 
 mod gaps;
 mod listen;
+mod outlet;
 mod requests;
 mod session;
+mod stream;
 mod transport;
 
 use std::{sync::Arc, time::Duration};
@@ -19,12 +21,14 @@ use crate::{
 
 pub use gaps::Gaps;
 pub use listen::{ListenError, Listeners};
+pub use outlet::Outlets;
 
 /// What all sessions share.
 pub struct Service {
     pub hub: Arc<Hub>,
     pub exports: Arc<Exports>,
     pub namer: Arc<Namer>,
+    pub outlets: Arc<Outlets>,
     /// Whom a peer over plaintext TCP counts as.
     pub tcp_principal: Principal,
     pub epoch: u64,

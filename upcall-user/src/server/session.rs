@@ -9,25 +9,21 @@ use tokio::{
     time::timeout,
 };
 use upcall_common::wire::{
-    self, Code, DecodeError, FEATURE_DESCRIPTORS, FEATURE_NAMES, Hello, MAX_BATCH, MAX_BODY,
-    MAX_WAITING_BYTES, Message, ResyncReason, UpcallBatch, UpcallItem, VERSION, Welcome,
+    self, Code, DecodeError, FEATURE_DESCRIPTORS, FEATURE_NAMES, Hello, MAX_BATCH, MAX_BODY, Message,
+    ResyncReason, VERSION, Welcome,
 };
 
 use super::{
     Service,
     requests::{self, Answer},
-    transport::{Stream, Transport},
+    stream::Stream,
+    transport::Transport,
 };
 use crate::{
     access::Principal,
     events::{EventFilter, SharedEvent, Watching},
-    hub::{self, ClientIndex, ClientInfo, Process, Upcall},
+    hub::{self, ClientIndex, ClientInfo, Process},
 };
-
-/// Most upcalls in one frame: enough to amortise a write, few enough to keep a request from waiting long.
-const UPCALLS: usize = 1024;
-// They fit one frame with all names that may wait for a client; without names each has less than 100 bytes.
-const _: () = assert!(UPCALLS * 100 + MAX_WAITING_BYTES <= MAX_BODY as usize);
 
 /// A connection's place among those that there may be, and a sign that it lives.
 pub(super) struct Place {
@@ -183,6 +179,7 @@ async fn greet(transport: &mut Transport, peer: &mut Peer, service: &Arc<Service
         epoch: service.epoch,
         server: concat!("upcall ", env!("CARGO_PKG_VERSION")).into(),
     };
+    service.outlets.insert(client, Arc::clone(&transport.outlet));
     transport.write(frame(&Message::Welcome(welcome), tag)).await?;
     Ok(seat)
 }
@@ -197,6 +194,8 @@ struct Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
+        // Before its number may be another client's.
+        self.service.outlets.remove(self.client);
         self.service.hub.disconnect(self.client);
     }
 }
@@ -230,9 +229,10 @@ async fn turn(
     stream: &mut Option<EventStream>,
 ) -> Result<(), End> {
     let Seat { service, client, upcalls, gaps } = seat;
+    transport.outlet.set_open(false);
     let (mut shutdown, mut next_gap) = (service.shutdown.clone(), gaps.clone());
     tell_of_gap(transport, gaps).await?;
-    let more = send_upcalls(transport, service, *client, u64::MAX).await?;
+    let more = transport.send_upcalls(&service.hub, *client, u64::MAX).await?;
     if let Some((tag, message)) = decode(transport)? {
         match requests::answer(message, peer, *client, transport, service).await {
             Answer::Frame(message) => transport.write(frame(&message, tag)).await?,
@@ -253,6 +253,7 @@ async fn turn(
         }
         return Ok(());
     }
+    transport.outlet.set_open(true);
     tokio::select! {
         // The hub wakes a client only when its set was empty: whoever leaves some must come back for them.
         () = std::future::ready(()), if more => {}
@@ -289,7 +290,7 @@ async fn catch_up(transport: &mut Transport, service: &Service, client: ClientIn
     // After the slots, so that names go with what waits.
     service.namer.drain(&service.hub);
     let last = service.hub.last_turn(client);
-    while send_upcalls(transport, service, client, last).await? {}
+    while transport.send_upcalls(&service.hub, client, last).await? {}
     Ok(())
 }
 
@@ -297,41 +298,6 @@ async fn catch_up(transport: &mut Transport, service: &Service, client: ClientIn
 async fn ending(shutdown: &mut watch::Receiver<bool>) {
     // An error means that the sender is gone, and so the daemon.
     let _ = shutdown.wait_for(|ending| *ending).await;
-}
-
-/// Sends one frame of what waits, up to the turn `last`; whether there was anything.
-async fn send_upcalls(
-    transport: &mut Transport,
-    service: &Service,
-    client: ClientIndex,
-    last: u64,
-) -> Result<bool, End> {
-    let waiting = service.hub.take_upcalls(client, UPCALLS, last);
-    if waiting.is_empty() {
-        return Ok(false);
-    }
-    let mut out = BytesMut::with_capacity(waiting.len() * 88);
-    let mut batch = UpcallBatch::begin(&mut out);
-    for upcall in waiting {
-        // There is always room: see `UPCALLS`.
-        let _ = batch.push(&item(upcall));
-    }
-    batch.finish();
-    transport.write(out).await?;
-    Ok(true)
-}
-
-fn item(upcall: Upcall) -> UpcallItem {
-    UpcallItem {
-        mask: upcall.changes,
-        cookie: upcall.cookie,
-        interest: upcall.interest,
-        version: upcall.version,
-        attrs: upcall.attrs,
-        ended: upcall.ended,
-        names: upcall.names.entries,
-        names_incomplete: upcall.names.incomplete,
-    }
 }
 
 /// Events in one write.

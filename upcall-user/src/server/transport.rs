@@ -4,29 +4,25 @@ use std::{
     collections::VecDeque,
     io,
     os::fd::{AsFd, OwnedFd},
+    sync::Arc,
     time::Duration,
 };
 
 use bytes::{BufMut, BytesMut};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, Interest},
-    net::{TcpStream, UnixStream},
-    time::timeout,
-};
+use tokio::time::timeout;
 
-use crate::sys::socket;
+use super::{outlet::Outlet, stream::Stream};
+use crate::{
+    hub::{ClientIndex, Hub},
+    sys::socket,
+};
 
 const CHUNK: usize = 64 * 1024;
 
 #[derive(Debug)]
-pub(super) enum Stream {
-    Unix(UnixStream),
-    Tcp(TcpStream),
-}
-
-#[derive(Debug)]
 pub(super) struct Transport {
-    stream: Stream,
+    stream: Arc<Stream>,
+    pub(super) outlet: Arc<Outlet>,
     pub(super) inbox: BytesMut,
     /// Bytes received so far.
     received: u64,
@@ -38,36 +34,31 @@ pub(super) struct Transport {
 
 impl Transport {
     pub(super) fn new(stream: Stream, stall: Duration) -> Self {
-        Self { stream, inbox: BytesMut::new(), received: 0, descriptors: VecDeque::new(), stall }
+        let stream = Arc::new(stream);
+        let outlet = Arc::new(Outlet::new(Arc::clone(&stream)));
+        Self { stream, outlet, inbox: BytesMut::new(), received: 0, descriptors: VecDeque::new(), stall }
     }
 
     /// Waits for bytes and appends them to the inbox; 0 at the end. Cancel-safe.
     pub(super) async fn read(&mut self) -> io::Result<usize> {
         self.inbox.reserve(CHUNK);
-        let count = match &mut self.stream {
-            Stream::Tcp(stream) => stream.read_buf(&mut self.inbox).await?,
-            Stream::Unix(stream) => loop {
-                stream.readable().await?;
-                let mut buffer = [0; 16 * 1024];
-                let mut passed = Vec::new();
-                let received = stream
-                    .try_io(Interest::READABLE, || socket::receive(stream.as_fd(), &mut buffer, &mut passed));
-                let too_many = passed.len() > socket::MAX_DESCRIPTORS;
-                let end = self.received + *received.as_ref().unwrap_or(&0) as u64;
-                self.descriptors.extend(passed.into_iter().map(|descriptor| (end, descriptor)));
-                // Those of the frame that the inbox begins with, and of the next one.
-                if too_many || self.descriptors.len() > 2 * socket::MAX_DESCRIPTORS {
-                    return Err(surplus());
-                }
-                match received {
-                    Ok(count) => {
-                        self.inbox.put_slice(buffer.get(..count).unwrap_or_default());
-                        break count;
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    Err(error) => return Err(error),
-                }
-            },
+        let count = loop {
+            let mut ready = self.stream.readable().await?;
+            let mut buffer = [0; 16 * 1024];
+            let mut passed = Vec::new();
+            let received =
+                ready.try_io(|socket| socket::receive(socket.get_ref().as_fd(), &mut buffer, &mut passed));
+            let Ok(received) = received else { continue };
+            let end = self.received + *received.as_ref().unwrap_or(&0) as u64;
+            let too_many = passed.len() > socket::MAX_DESCRIPTORS;
+            self.descriptors.extend(passed.into_iter().map(|descriptor| (end, descriptor)));
+            // Those of the frame that the inbox begins with, and of the next one.
+            if too_many || self.descriptors.len() > 2 * socket::MAX_DESCRIPTORS {
+                return Err(surplus());
+            }
+            let count = received?;
+            self.inbox.put_slice(buffer.get(..count).unwrap_or_default());
+            break count;
         };
         self.received += count as u64;
         Ok(count)
@@ -92,21 +83,29 @@ impl Transport {
     }
 
     /// Writes everything. A peer that takes nothing for too long gets `TimedOut`.
-    pub(super) async fn write(&mut self, mut bytes: BytesMut) -> io::Result<()> {
-        while !bytes.is_empty() {
-            let write = async {
-                match &mut self.stream {
-                    Stream::Unix(stream) => stream.write_buf(&mut bytes).await,
-                    Stream::Tcp(stream) => stream.write_buf(&mut bytes).await,
-                }
-            };
-            match timeout(self.stall, write).await {
-                Ok(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => written?,
-                Err(_) => return Err(io::ErrorKind::TimedOut.into()),
-            };
+    pub(super) async fn write(&self, frame: BytesMut) -> io::Result<()> {
+        if self.outlet.write(frame)? { Ok(()) } else { self.finish().await }
+    }
+
+    /// Sends one frame of the upcalls that wait, up to the turn `last`; whether there was anything.
+    pub(super) async fn send_upcalls(&self, hub: &Hub, client: ClientIndex, last: u64) -> io::Result<bool> {
+        // First what others have left.
+        self.finish().await?;
+        let sent = self.outlet.send_upcalls(hub, client, last)?;
+        self.finish().await?;
+        Ok(sent)
+    }
+
+    /// Writes what the socket has had no room for.
+    async fn finish(&self) -> io::Result<()> {
+        while !self.outlet.flush()? {
+            self.wait_for_room().await?;
         }
         Ok(())
+    }
+
+    async fn wait_for_room(&self) -> io::Result<()> {
+        timeout(self.stall, self.stream.room()).await.map_err(|_| io::ErrorKind::TimedOut)?
     }
 }
 
@@ -130,6 +129,7 @@ mod tests {
     use std::{fs::File, io::IoSlice, mem::MaybeUninit};
 
     use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+    use tokio::net::UnixStream;
 
     use super::*;
 
@@ -144,7 +144,8 @@ mod tests {
 
     fn pair() -> (UnixStream, Transport) {
         let (here, there) = UnixStream::pair().expect("sockets");
-        (here, Transport::new(Stream::Unix(there), Duration::from_secs(1)))
+        let there = there.into_std().expect("a socket").into();
+        (here, Transport::new(Stream::new(there).expect("watched"), Duration::from_secs(1)))
     }
 
     #[tokio::test]

@@ -33,6 +33,12 @@ pub fn readable<T: KeepsDescriptor>(ring: T) -> io::Result<AsyncFd<T>> {
     unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }.map_err(Into::into)
 }
 
+/// Tells when there is room to write.
+pub fn writable<T: KeepsDescriptor>(socket: T) -> io::Result<AsyncFd<T>> {
+    // SAFETY: what `KeepsDescriptor` promises.
+    unsafe { AsyncFd::register_with_interest(socket, Interest::WRITABLE) }.map_err(Into::into)
+}
+
 /// How /proc/self/mountinfo says of a change: as an error, and as priority data.
 pub const CHANGED: Interest = Interest::PRIORITY.add(Interest::ERROR);
 

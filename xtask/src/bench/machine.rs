@@ -6,15 +6,23 @@ use anyhow::{Context, Result};
 
 use crate::vm::Kernel;
 
-/// Machine, kernel, date and command, as a line of Markdown.
-pub(super) fn about(kernel: Option<Kernel>, command: &str) -> Result<String> {
+/// How figures were made.
+#[derive(Debug)]
+pub(super) struct About {
+    /// Machine, kernel and date.
+    pub(super) machine: String,
+    pub(super) command: String,
+}
+
+pub(super) fn about(kernel: Option<Kernel>, command: String) -> Result<About> {
     let cpus = fs::read_to_string("/proc/cpuinfo").context("cannot read /proc/cpuinfo")?;
     let memory = fs::read_to_string("/proc/meminfo").context("cannot read /proc/meminfo")?;
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").context("cannot read the release")?;
     let host = format!("{}, {}, Linux {}", processors(&cpus), gibibytes(&memory), release.trim());
     let guest =
         kernel.map_or_else(String::new, |kernel| format!("Debian's Linux {kernel} under QEMU (TCG) on "));
-    Ok(format!("{guest}{host}, {}, by `{command}`:", crate::command::output(&mut today())?.trim()))
+    let machine = format!("{guest}{host}, {}", crate::command::output(&mut today())?.trim());
+    Ok(About { machine, command })
 }
 
 fn today() -> std::process::Command {

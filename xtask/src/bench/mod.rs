@@ -80,8 +80,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         print!("{}", table::text(&figures));
     }
     if args.write {
-        let about = machine::about(args.kernel, &args.shown())?;
-        document::keep(args.kernel, &about, &figures)?;
+        let about = machine::about(args.kernel, args.shown())?;
+        document::keep(args.kernel, &about, &figures, args.only.is_some())?;
         pictures::draw(args.kernel, &lines)?;
     }
     Ok(ExitCode::SUCCESS)

@@ -48,8 +48,9 @@ pub fn run(arena: &Arena, scale: &Scale) -> Result<()> {
         memory::drop_caches()?;
         (cached, memory::inodes()?)
     };
-    let name = format!("inodes in memory while watched, of {cached}, after drop_caches");
-    Figure::alone(name, "", kept as f64, Target::AtMost(cached as f64 / 10.0)).print()?;
+    let name = "inodes in memory while watched, after drop_caches";
+    let peer = ("before", cached as f64);
+    Figure::beside(name, "", kept as f64, peer, Target::RatioAtMost(0.1)).print()?;
     let (own, maps) = memory::of_daemon(daemon.pid())?;
     let held = own + maps + memory::slabs()?.saturating_sub(slabs);
     let name = format!("memory of an interest, of {count}");
