@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     hub::{Index, Slots},
-    sys::map::MappedArray,
+    sys::map::{MappedArray, Shared},
 };
 
 /// The committed object. Aligned: ELF headers are read in place.
@@ -117,8 +117,7 @@ pub fn load(
     let btf = Btf::from_sys_fs().map_err(aya::EbpfError::from)?;
     let set = pins.map(|pins| pins.set(sizes)).transpose()?;
     let mut ebpf = load_object(&layout, &btf, sizes, log_level, set.as_ref())?;
-    let control =
-        MappedArray::new(map_fd(ebpf.map(maps::CONTROL).ok_or(LoadError::Incomplete(maps::CONTROL))?)?, 1)?;
+    let control = array(&ebpf, maps::CONTROL, 1)?;
     let flags = Flags::new(control);
     flags.set_events(false);
     let seed = flags.index_seed(buckets(sizes.slots));
@@ -146,12 +145,11 @@ pub fn load(
     for (number, call) in syscalls::table() {
         table.set(number, [call.file, call.dir, call.op], 0)?;
     }
-    let (slots, probe) = (take(&mut ebpf, maps::SLOTS)?, take(&mut ebpf, maps::PROBE)?);
-    let slots = MappedArray::new(map_fd(&slots)?, sizes.slots as usize)?;
-    let index = take(&mut ebpf, maps::INDEX)?;
-    let index = Index::new(Arc::new(MappedArray::new(map_fd(&index)?, buckets(sizes.slots) as usize)?), seed);
+    // These keep their descriptors, by which the kernel says what the daemon's maps take.
+    let slots = array(&ebpf, maps::SLOTS, sizes.slots)?;
+    let index = Index::new(Arc::new(array(&ebpf, maps::INDEX, buckets(sizes.slots))?), seed);
     let slots = Slots::new(Box::new(slots), index);
-    let probe = MappedArray::new(map_fd(&probe)?, 1)?;
+    let probe = array(&ebpf, maps::PROBE, 1)?;
     let aliases: HashMap<_, [u64; 2], u32> = take(&mut ebpf, maps::ALIASES)?.try_into()?;
     let counters: PerCpuArray<_, u64> = take(&mut ebpf, maps::COUNTERS)?.try_into()?;
     let dirty = take(&mut ebpf, maps::DIRTY)?.try_into()?;
@@ -285,9 +283,9 @@ fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, LoadError> {
     ebpf.take_map(name).ok_or(LoadError::Incomplete(name))
 }
 
-fn map_fd(map: &Map) -> Result<std::os::fd::BorrowedFd<'_>, LoadError> {
-    match map {
-        Map::Array(data) => Ok(data.fd().as_fd()),
-        _ => Err(LoadError::Incomplete("an array map")),
+fn array<T: Shared>(ebpf: &Ebpf, name: &'static str, elements: u32) -> Result<MappedArray<T>, LoadError> {
+    match ebpf.map(name) {
+        Some(Map::Array(data)) => Ok(MappedArray::new(data.fd().as_fd(), elements as usize)?),
+        _ => Err(LoadError::Incomplete(name)),
     }
 }
