@@ -20,7 +20,7 @@ use crate::{
     names::{self, Namer},
     server::{Gaps, Listeners, Outlets, Service},
     source::{self, Loaded, PinError, Pins, Sizes, Takeover},
-    sys::{clock, readiness},
+    sys::{clock, memory, readiness},
     unmount,
 };
 
@@ -52,6 +52,8 @@ pub fn run(config: &Config) -> Result<()> {
     };
     let pins = open_pins(config)?;
     let loaded = source::load(config.source, sizes, logging::bpf_level(), pins.as_ref(), new_epoch()?)?;
+    // To find the kernel's structures took most of what the allocator has by now.
+    memory::trim();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         // What one connection waits for, however long, keeps no other one waiting.

@@ -5,7 +5,7 @@ use std::io;
 use std::marker::PhantomData;
 use std::num::NonZeroUsize;
 use std::ops::Deref;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
@@ -29,6 +29,8 @@ pub struct MappedArray<T: Shared> {
     address: NonNull<c_void>,
     bytes: NonZeroUsize,
     elements: usize,
+    /// Only so that `/proc` tells whose map it is, and how much memory it takes.
+    _map: OwnedFd,
     _elements: PhantomData<[T]>,
 }
 
@@ -40,6 +42,7 @@ impl<T: Shared> MappedArray<T> {
             .filter(|bytes| *bytes <= isize::MAX.unsigned_abs())
             .and_then(NonZeroUsize::new)
             .ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))?;
+        let owned = map.try_clone_to_owned()?;
         // SAFETY: the kernel chooses the address, so no memory in use is replaced.
         let address = unsafe {
             libc::mmap(
@@ -55,7 +58,7 @@ impl<T: Shared> MappedArray<T> {
             return Err(io::Error::last_os_error());
         }
         let address = NonNull::new(address).ok_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM))?;
-        Ok(Self { address, bytes, elements, _elements: PhantomData })
+        Ok(Self { address, bytes, elements, _map: owned, _elements: PhantomData })
     }
 }
 

@@ -6,6 +6,7 @@ pub mod credentials;
 pub mod file;
 pub mod handle;
 pub mod map;
+pub mod memory;
 pub mod peer;
 pub mod readiness;
 pub mod socket;
