@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use nix::sys::resource::{Resource, getrlimit};
 use tests::daemon::Daemon;
 
 use crate::{
@@ -22,11 +23,20 @@ use crate::{
 /// As many as an upcall with attributes has.
 const FRAME_BYTES: usize = 96;
 
+/// A client's here: its own socket, and a pair of the peer's.
+const DESCRIPTORS: u64 = 3;
+const SPARE: u64 = 1000;
+
 pub fn run(arena: &Arena, scale: &Scale) -> Result<()> {
     let most = scale.clients.iter().max().copied().unwrap_or_default();
     let files = arena::files(&arena.tmpfs, "fan-out", scale.clients.len())?;
     let (mut ours, mut bare) = (Vec::new(), Vec::new());
+    let (descriptors, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
     for (&count, path) in scale.clients.iter().zip(&files) {
+        if descriptors < count as u64 * DESCRIPTORS + SPARE {
+            eprintln!("bench: fan-out to {count} clients: skipped: {descriptors} open files are too few");
+            continue;
+        }
         // One by one, so that no more clients than these weigh upon the daemon.
         let daemon = Daemon::start(&arena.exports(), &format!("clients = {}", most + 1))?;
         let file = File::options().write(true).open(path)?;
