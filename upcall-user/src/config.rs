@@ -51,7 +51,7 @@ pub struct Config {
     pub pin: PathBuf,
     /// How long an inode goes on being watched for clients that are gone and may come back.
     pub grace_ms: u64,
-    /// Inodes that can be watched at a time; 128 bytes each.
+    /// Inodes that can be watched at a time; 152 bytes each.
     pub slots: u32,
     /// Bytes; a power of two, at least a page. 16 for each dirty slot.
     pub dirty_ring_bytes: u32,
