@@ -41,7 +41,7 @@ pub(crate) struct Args {
 }
 
 /// Emulation is slow; twice what the tests have ever taken.
-pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(15 * 60);
+pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(25 * 60);
 
 /// Why this machine cannot run them, if it cannot: the kernels and how they are found are Debian 12's, and
 /// the programs inside are built for the machine here.
