@@ -1,12 +1,12 @@
 //! The daemon: puts the parts together, runs until it is told to end, and drains.
 
-use std::{os::unix::fs::MetadataExt, sync::Arc, time::Duration};
+use std::{io, os::unix::fs::MetadataExt, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde_json::json;
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::{broadcast, mpsc, watch},
 };
 
@@ -50,20 +50,41 @@ pub fn run(config: &Config) -> Result<()> {
         dirty_ring_bytes: config.dirty_ring_bytes,
         event_ring_bytes: config.event_ring_bytes,
     };
-    let pins = open_pins(config)?;
-    let loaded = source::load(config.source, sizes, logging::bpf_level(), pins.as_ref(), new_epoch()?)?;
-    // To find the kernel's structures took most of what the allocator has by now.
-    memory::trim();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         // What one connection waits for, however long, keeps no other one waiting.
         .max_blocking_threads(most_connections(config) + SPARE)
         .build()?;
-    let hub = runtime.block_on(serve(config, exports, tcp_principal, loaded))?;
+    // Before anything is pinned: whoever ends the daemon now must not leave it behind.
+    let end = runtime.block_on(async { End::new() })?;
+    let pins = open_pins(config)?;
+    let loaded = source::load(config.source, sizes, logging::bpf_level(), pins.as_ref(), new_epoch()?)?;
+    // To find the kernel's structures took most of what the allocator has by now.
+    memory::trim();
+    let hub = runtime.block_on(serve(config, exports, tcp_principal, loaded, end))?;
     if let Some(pins) = pins {
         end_pins(pins, &hub)?;
     }
     Ok(())
+}
+
+/// The signals that ask the daemon to end.
+struct End {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl End {
+    fn new() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn recv(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 /// Where maps and programs are to be pinned; `None`, with a warning, where they cannot be.
@@ -93,6 +114,7 @@ async fn serve(
     exports: Exports,
     tcp_principal: Principal,
     loaded: Loaded,
+    mut asked_to_end: End,
 ) -> Result<Arc<Hub>> {
     let Loaded {
         source,
@@ -187,10 +209,8 @@ async fn serve(
     );
     notify(&[sd_notify::NotifyState::Ready]);
 
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let outcome = tokio::select! {
-        _ = terminate.recv() => Ok(()),
-        _ = interrupt.recv() => Ok(()),
+        () = asked_to_end.recv() => Ok(()),
         () = listeners.serve(service, most_connections(config), alive) => Ok(()),
         failed = &mut dispatcher => failed.map_err(anyhow::Error::from).and_then(|it| it.context("reading the dirty ring")),
         failed = &mut follower => failed.map_err(anyhow::Error::from).and_then(|it| it.context("watching the mount table")),

@@ -266,7 +266,7 @@ fn leaves_nothing(filesystem: &Filesystem) -> Result<()> {
     let mut daemon = Daemon::start_pinned(&[&filesystem.root], "")?;
     ensure!(daemon.pin()?.exists(), "nothing is pinned");
     terminate(&mut daemon)?;
-    ensure!(!daemon.pin()?.exists(), "something stays");
+    ensure!(!daemon.pin()?.exists(), "something stays: {}", daemon.log());
     Ok(())
 }
 
