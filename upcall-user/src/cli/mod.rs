@@ -9,7 +9,10 @@ mod watch;
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, Result};
-use clap::{Args, Parser, Subcommand};
+use clap::{
+    Args, Parser, Subcommand,
+    builder::{OsStringValueParser, TypedValueParser},
+};
 use upcall_client::{Address, Client, Options, Upcalls};
 
 use crate::{config::Config, daemon, source::SourceChoice};
@@ -56,7 +59,7 @@ struct DaemonArgs {
     #[arg(long, value_enum)]
     source: Option<SourceChoice>,
     /// Directory of a BPF filesystem where maps and programs outlive the daemon; empty: they do not
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = OsStringValueParser::new().map(PathBuf::from))]
     pin: Option<PathBuf>,
 }
 
@@ -106,4 +109,17 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
 fn block_on(command: impl Future<Output = Result<()>>) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(command).map(|()| ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_pin_says_that_nothing_is_pinned() -> Result<()> {
+        let cli = Cli::try_parse_from(["upcall", "daemon", "--pin", ""])?;
+        let Command::Daemon(args) = cli.command else { panic!("another command") };
+        assert_eq!(args.resolve()?.pin(), None);
+        Ok(())
+    }
 }
