@@ -88,7 +88,7 @@ fn emulated(kernel: Kernel, words: &[String], time: Duration) -> Result<ExitCode
         anyhow::bail!("no kernels under QEMU: {why}");
     }
     let stages: Vec<Stage<Summary>> =
-        vm::run_kernels(&[kernel], &Programs::build()?, words, time + vm::DEFAULT_TIMEOUT);
+        vm::run_kernels(&[(kernel, words.to_vec())], &Programs::build()?, time + vm::DEFAULT_TIMEOUT);
     for stage in &stages {
         println!("{}", stage.line(Summary::to_string));
     }

@@ -34,7 +34,7 @@ pub(crate) fn add(trials: &mut Trials<'_>) {
     trials.on_each("number_reused", number_reused);
     trials.on_each("handle_survives_rename_and_eviction", handle_survives);
     trials.on_each("unmount", unmount);
-    trials.daemon("device_number_reused", device_number_reused);
+    trials.kernel("device_number_reused", device_number_reused);
 }
 
 /// A file, a process that changes it, and a client.
@@ -90,11 +90,13 @@ async fn until_ended(listener: &mut Listener, of: u64) -> Result<()> {
     listener.until("FORGET", |heard| has_ended(heard, of)).await
 }
 
+/// But those that wait for clients of earlier tests.
 fn slots_freed(daemon: &Daemon) -> Result<()> {
     wait_for("the slots to be freed", || {
         let status = daemon.status()?;
-        let used = status.pointer("/hub/slots_used").and_then(Value::as_u64).context("no hub.slots_used")?;
-        Ok((used == 0).then_some(()))
+        let hub =
+            |field: &str| status["hub"][field].as_u64().with_context(|| format!("no hub.{field}: {status}"));
+        Ok((hub("slots_used")? == hub("unclaimed")?).then_some(()))
     })
 }
 
@@ -116,8 +118,7 @@ fn unlink_while_open(filesystem: &Filesystem) -> Result<Completion> {
 
 fn final_close(filesystem: &Filesystem) -> Result<Completion> {
     block_on(async {
-        let daemon = Arc::new(Daemon::start(&[&filesystem.root], "")?);
-        let mut stage = Stage::set(filesystem, daemon).await?;
+        let mut stage = Stage::set(filesystem, filesystem.daemon()?).await?;
         stage.unlink_while_open().await?;
         stage.helper.release()?;
         until_ended(&mut stage.listener, 1).await?;

@@ -16,7 +16,7 @@ use crate::trials::Trials;
 
 pub(crate) fn add(trials: &mut Trials<'_>) {
     trials.on_each("a_mask_lets_through_what_it_names_only", only_asked_for);
-    trials.daemon("every_hook_that_the_kernel_has_is_at_work", no_hook_is_refused);
+    trials.kernel("every_hook_that_the_kernel_has_is_at_work", no_hook_is_refused);
 }
 
 fn only_asked_for(filesystem: &Filesystem) -> Result<Completion> {

@@ -24,8 +24,8 @@ use upcall_client::Watch;
 use crate::trials::Trials;
 
 pub(crate) fn add(trials: &mut Trials<'_>) {
-    trials.daemon("debug_shows_who_changed_what", debug);
-    trials.daemon("doctor_names_the_source_that_runs", doctor);
+    trials.kernel("debug_shows_who_changed_what", debug);
+    trials.kernel("doctor_names_the_source_that_runs", doctor);
     trials.daemon("watch_prints_registrations_and_upcalls", watch);
 }
 

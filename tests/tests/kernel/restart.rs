@@ -32,9 +32,9 @@ pub(crate) fn add(trials: &mut Trials<'_>) {
         true => trials.on("ext4", "a_restart_tells_what_changed_meanwhile", restart),
         false => trials.on_each("a_restart_tells_what_changed_meanwhile", restart),
     }
-    trials.daemon("a_graceful_restart_tells_what_changed_meanwhile", |it| meanwhile(it, terminate));
+    trials.kernel("a_graceful_restart_tells_what_changed_meanwhile", |it| meanwhile(it, terminate));
     trials.daemon("a_broken_connection_is_told_what_changed_meanwhile", broken_connection);
-    trials.daemon("a_change_in_flight_is_not_lost_by_a_restart", in_flight);
+    trials.kernel("a_change_in_flight_is_not_lost_by_a_restart", in_flight);
     trials.daemon("maps_of_another_size_are_not_taken_over", |it| starts_afresh(it, resize));
     trials.daemon("pins_that_lack_a_program_are_not_taken_over", |it| starts_afresh(it, unpin_a_program));
     trials.daemon("detach_leaves_nothing", detaches);

@@ -51,8 +51,23 @@ impl<'a> Trials<'a> {
         }
     }
 
-    /// A test of the daemon, on whatever filesystem there is.
+    /// A test of the daemon, on whatever filesystem and kernel there is.
     pub(crate) fn daemon<F>(&mut self, what: &str, test: F)
+    where
+        F: FnOnce(&Filesystem) -> Result<()> + Send + 'static,
+    {
+        self.once("daemon", what, test);
+    }
+
+    /// A test of what the daemon makes of this kernel, on whatever filesystem there is.
+    pub(crate) fn kernel<F>(&mut self, what: &str, test: F)
+    where
+        F: FnOnce(&Filesystem) -> Result<()> + Send + 'static,
+    {
+        self.once("kernel", what, test);
+    }
+
+    fn once<F>(&mut self, group: &str, what: &str, test: F)
     where
         F: FnOnce(&Filesystem) -> Result<()> + Send + 'static,
     {
@@ -60,7 +75,7 @@ impl<'a> Trials<'a> {
         let any = all.clone().find(|filesystem| filesystem.is_ok()).or_else(|| all.next());
         let any = any.cloned().unwrap_or_else(|| Err(String::from("no filesystem")));
         let test = move |filesystem: &Filesystem| test(filesystem).map(|()| Completion::Completed);
-        self.list.push(trial(format!("daemon::{what}"), any, test));
+        self.list.push(trial(format!("{group}::{what}"), any, test));
     }
 
     /// A test of the daemon that needs two filesystems.

@@ -65,7 +65,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     };
     let kernels = if args.kernels.is_empty() { &Kernel::ALL[..] } else { &args.kernels };
     let timeout = Duration::from_secs(args.timeout);
-    let stages = run_kernels(kernels, &programs, &args.args, timeout);
+    let kernels: Vec<_> = kernels.iter().map(|&kernel| (kernel, args.args.clone())).collect();
+    let stages = run_kernels(&kernels, &programs, timeout);
     for stage in &stages {
         println!("{}", stage.line(Summary::to_string));
     }
@@ -73,16 +74,15 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Boots kernels, runs the programs in each and says how the tests ended. An error means that something
-/// else than a test failed.
+/// Boots kernels, runs the programs in each, with its arguments, and says how the tests ended. An error means that
+/// something else than a test failed.
 pub(crate) fn run_kernels(
-    kernels: &[Kernel],
+    kernels: &[(Kernel, Vec<String>)],
     programs: &Programs,
-    args: &[String],
     timeout: Duration,
 ) -> Vec<Stage<Summary>> {
     // One after the other: apt allows no two at a time.
-    let machines = kernels.iter().map(|&kernel| (kernel, machine(kernel, programs, args))).collect();
+    let machines = kernels.iter().map(|(kernel, args)| (*kernel, machine(*kernel, programs, args))).collect();
     // A machine has two processors, of which one is idle most of the time.
     let width = thread::available_parallelism().map_or(1, NonZero::get);
     parallel::map(machines, width, |(kernel, machine)| {

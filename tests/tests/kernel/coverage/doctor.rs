@@ -8,7 +8,7 @@ use upcall_common::paths::{self, MutationPath, Source};
 use crate::trials::Trials;
 
 pub(super) fn add(trials: &mut Trials<'_>) {
-    trials.daemon("doctor_prints_the_table", doctor);
+    trials.kernel("doctor_prints_the_table", doctor);
 }
 
 fn doctor(filesystem: &Filesystem) -> Result<()> {

@@ -42,7 +42,7 @@ pub(crate) fn add(trials: &mut Trials<'_>, tally: &Arc<Tally>) {
 /// Call it when all tests are there.
 pub(crate) fn check(trials: &mut Trials<'_>) {
     let names = trials.names();
-    trials.daemon("every_path_has_a_test", move |_| {
+    trials.kernel("every_path_has_a_test", move |_| {
         for (_, path) in paths::all() {
             let test = format!("::{}", path.test);
             ensure!(names.iter().any(|name| name.ends_with(&test)), "no test is called {}", path.test);
