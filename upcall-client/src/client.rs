@@ -47,7 +47,8 @@ impl Client {
 
     /// Makes an interest of each watch; one outcome each, in order. What changes after this has returned is
     /// told; what is read after this has returned is as new as the outcome's version or newer. Its first
-    /// upcall may be there before this returns. When the future is dropped, none of the interests is made.
+    /// upcall may be there before this returns. When the future is dropped before the answer has come, none of the
+    /// interests is made; as it comes, they may be made all the same.
     pub async fn register(&self, watches: Vec<Watch>) -> Result<Vec<Result<Registered, ItemError>>, Error> {
         self.request(|reply| Command::Register(watches, reply)).await
     }

@@ -22,7 +22,7 @@ struct Live {
     watch: Watch,
     /// The daemon's number on this connection.
     number: Option<u64>,
-    /// The highest that the program has been told of, in this epoch; 0: none.
+    /// The latest that the program has been told of, in this epoch; 0: none.
     version: u64,
 }
 
@@ -92,14 +92,15 @@ impl Watches {
         self.live.values_mut().for_each(|live| live.version = 0);
     }
 
-    /// Takes in the answer to a repeated registration. Returns what the program must hear of it.
+    /// Takes in the answer to a repeated registration. Its version replaces the one that was held, even a higher one:
+    /// that was another inode's then. Returns what the program must hear of it.
     pub(crate) fn restore(&mut self, interest: u64, answer: &wire::Registered) -> Option<Notice> {
         if !answer.code.is_ok() {
             return self.lost(interest, answer.code);
         }
         let live = self.live.get_mut(&interest)?;
         live.number = Some(answer.interest);
-        live.version = live.version.max(answer.version);
+        live.version = answer.version;
         self.by_number.insert(answer.interest, interest);
         match answer.known {
             Known::Unchanged => None,

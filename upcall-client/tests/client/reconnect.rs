@@ -92,6 +92,24 @@ async fn a_daemon_that_says_neither_counts_as_changed() {
     }
 }
 
+/// A path that led to another inode for a while, whose versions are lower, leads to the first one again.
+#[tokio::test]
+async fn a_version_is_not_held_beyond_its_inode() {
+    let daemon = Daemon::unix();
+    let (_client, mut upcalls, peer, _) = watching(&daemon, options()).await;
+    cut(peer, &mut upcalls).await;
+    let mut peer = daemon.accept_and_welcome(welcome(1)).await;
+    let others = (0..3).map(|number| made(800 + number, 3, Known::Changed)).collect();
+    answer(&mut peer, &[10, 10, 10], others).await;
+    for _ in 0..3 {
+        assert!(matches!(soon(upcalls.next()).await, Some(Notice::Changed { version: 3, .. })));
+    }
+    assert_eq!(soon(upcalls.next()).await, Some(Notice::Reconnected));
+    cut(peer, &mut upcalls).await;
+    let mut peer = daemon.accept_and_welcome(welcome(1)).await;
+    answer(&mut peer, &[3, 3, 3], Vec::new()).await;
+}
+
 /// A daemon that takes registrations by twos, so that restoring three takes two frames.
 fn by_twos(epoch: u64) -> Welcome {
     Welcome { max_batch: 2, ..welcome(epoch) }

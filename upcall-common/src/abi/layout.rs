@@ -7,6 +7,9 @@ pub const LAYOUT: u64 = {
     let digest = fnv1a(digest, include_str!("slot.rs"));
     let digest = fnv1a(digest, include_str!("word.rs"));
     let digest = fnv1a(digest, include_str!("../index.rs"));
+    let digest = fnv1a(digest, include_str!("../protocol/mod.rs"));
+    let digest = fnv1a(digest, include_str!("../protocol/mark.rs"));
+    let digest = fnv1a(digest, include_str!("../protocol/take.rs"));
     fnv1a(digest, include_str!("../change.rs"))
 };
 

@@ -38,7 +38,7 @@ impl Code {
 numbered! {
     /// Why everything that a client caches may be stale.
     pub enum ResyncReason {
-        Shutdown = 1, "shutdown", "the daemon stops, and nothing outlives it; a close follows.";
+        Shutdown = 1, "shutdown", "the daemon stops, and nothing outlives it; a close follows";
         Overrun = 2, "overrun", "the daemon lost track of what this client must be told";
         SourceLost = 3, "source_lost", "the kernel stopped reporting changes for a time";
         Epoch = 4, "epoch", "the kernel maps are new: versions from before mean nothing";

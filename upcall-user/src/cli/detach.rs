@@ -29,14 +29,9 @@ pub(super) fn run(args: DetachArgs) -> Result<()> {
         Some(path) => Config::read(path)?.pin,
         None => args.pin,
     };
-    let removed = match pin.exists() {
-        true => match Pins::open(&pin) {
-            Err(PinError::InUse(path)) => {
-                bail!("a daemon is at work with {}: stop it first", path.display())
-            }
-            pins => pins?.remove()?,
-        },
-        false => Vec::new(),
+    let removed = match Pins::open_there(&pin) {
+        Err(PinError::InUse(path)) => bail!("a daemon is at work with {}: stop it first", path.display()),
+        pins => pins?.map(Pins::remove).transpose()?.unwrap_or_default(),
     };
     let mut out = std::io::stdout().lock();
     if args.json {

@@ -70,7 +70,7 @@ fn print_human(survey: &Survey) -> Result<()> {
     writeln!(out, "security modules       {}", survey.lsm.as_deref().unwrap_or("unknown"))?;
     writeln!(out, "BPF security module    {}", verdict(survey.bpf_lsm, None))?;
     writeln!(out, "lockdown               {}", survey.lockdown.as_deref().unwrap_or("unknown"))?;
-    let mount = "mount -t bpf bpf /sys/fs/bpf";
+    let mount = "mount -t bpf -o mode=700 bpf /sys/fs/bpf";
     writeln!(out, "survives restarts      {}", verdict(survey.can_pin, Some(mount)))?;
     writeln!(
         out,

@@ -18,9 +18,9 @@ impl Gaps {
         Self { misses, hub, count: watch::Sender::new(0) }
     }
 
-    /// Looks whether there has been one since the last look.
-    pub fn look(&self) {
-        match self.misses.look() {
+    /// Looks whether there has been one since the last look. Not at its `turn`: somebody wants to know now.
+    pub fn look(&self, turn: bool) {
+        match self.misses.look(turn) {
             Ok(look) => {
                 if look.gap {
                     tracing::warn!("the kernel skipped BPF programs: all clients are told to resync");

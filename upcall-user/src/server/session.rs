@@ -238,7 +238,7 @@ async fn turn(
             Answer::Frame(message) => transport.write(frame(&message, tag)).await?,
             Answer::Barrier => {
                 // A gap that nobody has noticed yet must not be told behind the barrier.
-                service.gaps.look();
+                service.gaps.look(false);
                 tell_of_gap(transport, gaps).await?;
                 catch_up(transport, service, *client).await?;
                 transport.write(frame(&Message::Synced, tag)).await?;

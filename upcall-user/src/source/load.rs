@@ -130,7 +130,7 @@ pub fn load(
     let (programs, links): (Vec<_>, Vec<_>) = attached.into_iter().unzip();
     let misses = Arc::new(Misses::of(descriptors(&ebpf, &programs)?, has_net, flags.clone()));
     let (links, takeover) = match &set {
-        Some(set) => (Vec::new(), keep(set, &programs, links, &flags)?),
+        Some(set) => keep(set, &programs, links, &flags)?,
         None => (links, None),
     };
     if takeover.is_none() {
@@ -174,22 +174,22 @@ pub fn load(
     })
 }
 
-/// Pins the links in the place of an earlier daemon's, if there was one.
+/// Pins the links in the place of an earlier daemon's, if there was one, and returns them.
 fn keep(
     set: &PinSet,
     programs: &[&'static Program],
     links: Vec<FdLink>,
     flags: &Flags,
-) -> Result<Option<Takeover>, LoadError> {
+) -> Result<(Vec<FdLink>, Option<Takeover>), LoadError> {
     // The new programs are at work by now: what the old ones miss from here on, these see.
     let takeover = match set.whole {
-        true => Some(Takeover { gap: set.misses()? != flags.misses() }),
+        true => Some(Takeover { gap: set.misses()? != Some(flags.misses()) }),
         false => None,
     };
     // Until clients are safe from the gap, and the new programs' count is known.
     flags.set_misses(u64::MAX);
-    set.keep(programs.iter().map(|program| program.name()).zip(links).collect(), flags)?;
-    Ok(takeover)
+    let links = set.keep(programs.iter().map(|program| program.name()).zip(links).collect(), flags)?;
+    Ok((links, takeover))
 }
 
 fn choose(

@@ -9,7 +9,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use aya::programs::{ProgramError, loaded_programs};
+use aya::programs::loaded_programs;
 use upcall_common::abi::Hook;
 
 use super::{
@@ -77,8 +77,27 @@ pub struct Misses {
     /// Whether there is a safety net.
     net: bool,
     flags: Flags,
-    /// At the last look and the one before.
-    known: Mutex<[Counts; 2]>,
+    known: Mutex<Known>,
+}
+
+/// Counts at earlier looks.
+#[derive(Clone, Copy, Debug, Default)]
+struct Known {
+    last: Counts,
+    /// At the last turn and the one before.
+    turns: [Counts; 2],
+}
+
+impl Known {
+    /// Whether there may be changes since the last look of which nobody will tell.
+    fn update(&mut self, now: Counts, turn: bool, net: bool) -> bool {
+        let gap = is_gap(self.turns[1], self.last, now, net);
+        self.last = now;
+        if turn {
+            self.turns = [now, self.turns[0]];
+        }
+        gap
+    }
 }
 
 impl Misses {
@@ -87,13 +106,12 @@ impl Misses {
         Self { programs, net, flags, known: Mutex::default() }
     }
 
-    /// Looks for changes since the last look of which nobody will tell. Takes about 3 us a program.
-    pub fn look(&self) -> io::Result<Look> {
+    /// Looks for changes since the last look of which nobody will tell. Takes about 3 us a program. A tracepoint skipped
+    /// within the last two turns may belong to a hook skipped now.
+    pub fn look(&self, turn: bool) -> io::Result<Look> {
         let now = self.count(|_| true)?;
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let [last, before] = *known;
-        *known = [now, last];
-        Ok(Look { gap: is_gap(before, last, now, self.net), misses: now.sum() })
+        Ok(Look { gap: known.update(now, turn, self.net), misses: now.sum() })
     }
 
     /// No client can miss what the look found, whatever becomes of the daemon.
@@ -131,19 +149,18 @@ fn is_gap(before: Counts, last: Counts, now: Counts, net: bool) -> bool {
     now.alone > last.alone || if net { backed && tracepoint } else { backed || tracepoint }
 }
 
-/// Skipped runs of programs, known by their ids.
-pub(super) fn of_programs(ids: &HashSet<u32>) -> Result<u64, LoadError> {
+/// Skipped runs of programs, known by their ids; `None` if not all were found.
+pub(super) fn of_programs(mut ids: HashSet<u32>) -> Result<Option<u64>, LoadError> {
     let mut sum = 0;
-    for program in loaded_programs() {
-        let asked = |error: ProgramError| LoadError::Pinned(error.to_string());
-        let program = program.map_err(asked)?;
-        if ids.contains(&program.id()) {
-            let fd = program.fd().map_err(asked)?;
+    // Any other program of the host may go while it is looked at.
+    for program in loaded_programs().flatten() {
+        if ids.remove(&program.id()) {
+            let fd = program.fd().map_err(|error| LoadError::Pinned(error.to_string()))?;
             let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd()))?;
             sum += missed(&info);
         }
     }
-    Ok(sum)
+    Ok(ids.is_empty().then_some(sum))
 }
 
 /// The count in what the kernel says of a program's descriptor; kernels that have none miss none.
@@ -160,6 +177,21 @@ mod tests {
     fn the_count_is_read_from_the_description_of_a_program() {
         assert_eq!(missed("pos:\t0\nprog_type:\t26\nrun_cnt:\t0\nrecursion_misses:\t12\n"), 12);
         assert_eq!(missed("pos:\t0\n"), 0);
+    }
+
+    #[test]
+    fn a_tracepoint_is_remembered_for_two_turns_however_often_somebody_looks() {
+        let tracepoint = Counts { tracepoint: 1, ..Counts::default() };
+        let both = Counts { backed: 1, ..tracepoint };
+        let mut known = Known::default();
+        for turn in [false, true, false, false] {
+            assert!(!known.update(tracepoint, turn, true));
+        }
+        assert!(known.clone().update(both, false, true));
+        for _ in 0..2 {
+            assert!(!known.update(tracepoint, true, true));
+        }
+        assert!(!known.update(both, false, true), "too long ago");
     }
 
     #[test]
