@@ -3,11 +3,13 @@
 use std::{
     ffi::OsStr,
     path::PathBuf,
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
 };
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
+
+use crate::deadline::wait_for;
 
 /// `UPCALL_BIN`, or the one that was built beside these tests.
 pub fn upcall() -> Result<PathBuf> {
@@ -27,6 +29,18 @@ pub fn upcall() -> Result<PathBuf> {
 /// Runs a subcommand to its end.
 pub fn output<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Result<Output> {
     Command::new(upcall()?).args(args).output().context("cannot run upcall")
+}
+
+/// Runs a subcommand that fails, and returns what it says. One that runs on instead is killed.
+pub fn refusal<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Result<String> {
+    let mut child = Command::new(upcall()?).args(args).stderr(Stdio::piped()).spawn()?;
+    let status = wait_for("the program to refuse", || Ok(child.try_wait()?));
+    if status.is_err() {
+        child.kill()?;
+    }
+    let said = String::from_utf8_lossy(&child.wait_with_output()?.stderr).into_owned();
+    ensure!(!status.with_context(|| said.clone())?.success(), "it succeeded: {said}");
+    Ok(said)
 }
 
 /// Runs a subcommand that prints one JSON object a line and succeeds.

@@ -15,6 +15,7 @@ mod names;
 mod operator;
 mod originator;
 mod overflow;
+mod pins;
 mod race;
 mod restart;
 mod slow;
@@ -91,6 +92,7 @@ fn trials<'a>(filesystems: &'a Filesystems, tally: &Arc<Tally>) -> Trials<'a> {
     barrier::add(&mut trials);
     race::add(&mut trials);
     restart::add(&mut trials);
+    pins::add(&mut trials);
     subvolumes::add(&mut trials);
     tick::add(&mut trials);
     coherence::add(&mut trials);

@@ -220,7 +220,7 @@ fn unpin_a_program(daemon: &Daemon) -> Result<()> {
     Ok(fs::remove_file(program.context("no program is pinned")?)?)
 }
 
-fn pinned(pin: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn pinned(pin: &Path) -> Result<Vec<PathBuf>> {
     let mut all = Vec::new();
     for set in fs::read_dir(pin)? {
         for entry in fs::read_dir(set?.path())? {
