@@ -64,6 +64,11 @@ impl Arena {
         Ok(())
     }
 
+    /// What writes are measured on.
+    pub fn filesystems(&self) -> [(&'static str, &Path); 2] {
+        [("ext4", &self.ext4), ("tmpfs", &self.tmpfs)]
+    }
+
     pub fn exports(&self) -> [&Path; 2] {
         [&self.ext4, &self.tmpfs]
     }

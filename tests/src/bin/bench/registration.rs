@@ -8,12 +8,12 @@ use tokio::runtime::Builder;
 use upcall_client::{Client, Options, Watch};
 
 use crate::{
-    Scale,
     arena::{self, Arena},
     library::{self, Library},
     memory::drop_caches,
     peers::{allow, watch_all},
     report::{Figure, Target},
+    scale::Scale,
     stats::{median, paired_ratio},
 };
 

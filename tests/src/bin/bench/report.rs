@@ -1,8 +1,10 @@
-//! What a run says: figures and curves, one JSON object a line.
+//! What a run says: figures, curves and what there is none of, one JSON object a line.
 
 use std::io::{self, Write};
 
+use anyhow::Result;
 use serde::Serialize;
+use tests::daemon::Daemon;
 
 /// What is to be reached.
 #[derive(Clone, Copy, Debug)]
@@ -11,6 +13,15 @@ pub enum Target {
     RatioAtLeast(f64),
     AtMost(f64),
     None,
+}
+
+impl Target {
+    /// What a write may cost beside one without a daemon: trampolines cost something wherever they are, tracepoints of
+    /// timestamps do not.
+    pub fn of_writes(daemon: &Daemon) -> Result<Self> {
+        let by_timestamps = daemon.status()?["source"] == "timestamp";
+        Ok(if by_timestamps { Self::RatioAtMost(1.03) } else { Self::None })
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -31,6 +42,14 @@ struct Curve<'a> {
     curve: &'a str,
     label: &'a str,
     points: &'a [(f64, f64)],
+}
+
+/// Why there are no figures, or not all.
+#[derive(Debug, Serialize)]
+struct Note<'a> {
+    part: &'a str,
+    outcome: &'a str,
+    why: &'a str,
 }
 
 impl Figure {
@@ -88,6 +107,14 @@ impl Figure {
 
 pub fn curve(curve: &str, label: &str, points: &[(f64, f64)]) -> io::Result<()> {
     line(&Curve { curve, label, points })
+}
+
+pub fn skipped(part: &str, why: &str) -> io::Result<()> {
+    line(&Note { part, outcome: "skipped", why })
+}
+
+pub fn failed(part: &str, error: &anyhow::Error) -> io::Result<()> {
+    line(&Note { part, outcome: "failed", why: &format!("{error:#}") })
 }
 
 fn line(value: &impl Serialize) -> io::Result<()> {
