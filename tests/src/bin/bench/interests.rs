@@ -7,8 +7,8 @@ mod unwatched;
 
 use std::path::PathBuf;
 
+use ::tests::daemon::Daemon;
 use anyhow::Result;
-use tests::daemon::Daemon;
 
 use crate::{
     arena::{self, Arena},

@@ -2,9 +2,9 @@
 
 use std::io::{self, Write};
 
+use ::tests::daemon::Daemon;
 use anyhow::Result;
 use serde::Serialize;
-use tests::daemon::Daemon;
 
 /// What is to be reached.
 #[derive(Clone, Copy, Debug)]
