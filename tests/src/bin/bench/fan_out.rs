@@ -12,7 +12,7 @@ use crate::{
     report::{self, Figure, Target, curve},
     scale::Scale,
     sends::Sends,
-    stats::median,
+    stats::{median, paired_ratio},
 };
 
 const PEER: &str = "bare sends";
@@ -46,7 +46,9 @@ pub fn run(arena: &Arena, scale: &Scale) -> Result<()> {
         ours.push((count as f64, us));
         bare.push((count as f64, peer));
         let name = format!("fan-out to {count} clients");
-        Figure::beside(name, "us", us, (PEER, peer), Target::RatioAtMost(1.5)).print()?;
+        Figure::beside(name, "us", us, (PEER, peer), Target::None)
+            .with_ratio(paired_ratio(&took, &took_bare), Target::RatioAtMost(1.5))
+            .print()?;
     }
     curve("fan-out", "upcall", &ours)?;
     Ok(curve("fan-out", PEER, &bare)?)

@@ -74,7 +74,7 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("bench: {error:?}");
+            eprintln!("bench: {error:#}");
             ExitCode::FAILURE
         }
     }
@@ -101,7 +101,7 @@ fn run(args: &Args) -> Result<bool> {
         let start = Instant::now();
         if let Err(error) = run(&arena, &scale) {
             report::failed(name, &error)?;
-            eprintln!("bench: {name}: failed: {error:?}");
+            eprintln!("bench: {name}: failed: {error:#}");
             failed += 1;
         }
         eprintln!("bench: {name}: {:.1} s", start.elapsed().as_secs_f64());

@@ -34,8 +34,9 @@ pub fn run(arena: &Arena, scale: &Scale) -> Result<()> {
     for _ in 0..scale.registration_rounds {
         drop_caches()?;
         let start = Instant::now();
-        drop(watch_all(&paths)?);
+        let watches = watch_all(&paths)?;
         peer.push(paths.len() as f64 / start.elapsed().as_secs_f64());
+        drop(watches);
         path.push(batches(arena, library::watches(&paths))?);
         handle.push(batches(arena, by_handle())?);
         single.push(one_by_one(arena, paths.get(..SINGLE).unwrap_or(&paths))?);

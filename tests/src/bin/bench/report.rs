@@ -114,7 +114,12 @@ pub fn skipped(part: &str, why: &str) -> io::Result<()> {
 }
 
 pub fn failed(part: &str, error: &anyhow::Error) -> io::Result<()> {
-    line(&Note { part, outcome: "failed", why: &format!("{error:#}") })
+    line(&Note { part, outcome: "failed", why: &in_one_line(&format!("{error:#}")) })
+}
+
+/// For the cell of a table.
+fn in_one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn line(value: &impl Serialize) -> io::Result<()> {
@@ -139,6 +144,11 @@ mod tests {
         assert_eq!(Figure::alone("x", "B", 301.0, Target::AtMost(300.0)).met, Some(false));
         assert_eq!(Figure::alone("x", "B", 300.0, Target::RatioAtMost(1.0)).met, Some(false));
         assert_eq!(met(f64::NAN, Target::RatioAtMost(1.0)), Some(false));
+    }
+
+    #[test]
+    fn a_reason_is_one_line() {
+        assert_eq!(in_one_line("its log:\n  no\tBTF\n"), "its log: no BTF");
     }
 
     #[test]
