@@ -28,7 +28,7 @@ impl Scale {
             rounds: 15,
             batches: 6,
             batch: 16_384,
-            latency_rounds: 5000,
+            latency_rounds: 3400,
             slow_rounds: 200,
             clients: &[1, 10, 100, 1000, 10_000],
             client_rounds: 5,
@@ -39,7 +39,7 @@ impl Scale {
         };
         let little = Self {
             rounds: 3,
-            latency_rounds: 500,
+            latency_rounds: 340,
             slow_rounds: 20,
             clients: &[1, 100, 1000],
             client_rounds: 2,

@@ -24,7 +24,7 @@ pub use tools::run as tools;
 pub const APART: Duration = Duration::from_millis(16);
 
 /// Of each subject, so that there are as many more samples in a round.
-const COPIES: usize = 2;
+const COPIES: usize = 3;
 
 const NAMES: [&str; 6] = ["library, Unix", "library, TCP", "bare, Unix", "bare, TCP", INOTIFY, "fanotify"];
 const INOTIFY: &str = "inotify";
