@@ -97,6 +97,15 @@ fn run(command: &mut Command) -> Result<()> {
 
 /// New files of 64 bytes, in directories of their own.
 pub fn files(root: &Path, name: &str, count: usize) -> Result<Vec<PathBuf>> {
+    filled(root, name, count, &[0; 64])
+}
+
+/// New files that nobody writes, in as many directories.
+pub fn empty(root: &Path, name: &str, count: usize) -> Result<Vec<PathBuf>> {
+    filled(root, name, count, &[])
+}
+
+fn filled(root: &Path, name: &str, count: usize, content: &[u8]) -> Result<Vec<PathBuf>> {
     let mut files = Vec::with_capacity(count);
     for number in 0..count {
         let directory = root.join(format!("{name}-{}", number / FILES_PER_DIRECTORY));
@@ -104,7 +113,7 @@ pub fn files(root: &Path, name: &str, count: usize) -> Result<Vec<PathBuf>> {
             fs::create_dir(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
         }
         let file = directory.join(number.to_string());
-        fs::write(&file, [0; 64])?;
+        fs::write(&file, content)?;
         files.push(file);
     }
     Ok(files)

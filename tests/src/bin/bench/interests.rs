@@ -28,7 +28,7 @@ const MANY: usize = 1_000_000;
 const FEW: usize = 10;
 
 pub fn run(arena: &Arena, scale: &Scale) -> Result<()> {
-    let paths = arena::files(&arena.ext4, "interests", scale.interests)?;
+    let paths = arena::empty(&arena.ext4, "interests", scale.interests)?;
     small(arena, paths.get(..FEW).unwrap_or_default())?;
     let count = paths.len();
     let watches = bytes_of_watches(&paths)?;

@@ -22,7 +22,7 @@ const SINGLE: usize = 2000;
 const PEER: &str = "inotify_add_watch";
 
 pub fn run(arena: &Arena, scale: &Scale) -> Result<()> {
-    let paths = arena::files(&arena.ext4, "registration", scale.registrations)?;
+    let paths = arena::empty(&arena.ext4, "registration", scale.registrations)?;
     let _allowed = allow(paths.len())?;
     let anchor = paths.first().context("no files")?;
     let handles = paths.iter().map(|path| Ok(tests::file_handle(path)?)).collect::<Result<Vec<_>>>()?;
