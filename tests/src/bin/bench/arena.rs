@@ -61,6 +61,8 @@ impl Arena {
         fs::create_dir(&self.ext4)?;
         run(Command::new("mount").args(["-o", "loop", "-t", "ext4"]).arg(&image).arg(&self.ext4))?;
         self.mounted.push(self.ext4.clone());
+        // The loop device keeps it: gigabytes of memory that must not outlive a run that is cut short.
+        fs::remove_file(&image).context("cannot remove the image")?;
         Ok(())
     }
 
