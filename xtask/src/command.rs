@@ -26,14 +26,20 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
 
 /// Runs to the end, passing each line of standard output on and showing it to `see`.
 pub(crate) fn tee(command: &mut Command, mut see: impl FnMut(&str)) -> Result<ExitStatus> {
+    lines(command, |line| {
+        println!("{line}");
+        see(line);
+    })
+}
+
+/// Runs to the end, showing each line of standard output to `see`.
+pub(crate) fn lines(command: &mut Command, mut see: impl FnMut(&str)) -> Result<ExitStatus> {
     let mut child =
         command.stdout(Stdio::piped()).spawn().with_context(|| format!("cannot run {}", shown(command)))?;
     let stdout = child.stdout.take().context("no standard output to read")?;
     for line in BufReader::new(stdout).split(b'\n') {
         let line = line.with_context(|| format!("cannot read the output of {}", shown(command)))?;
-        let line = String::from_utf8_lossy(&line);
-        println!("{line}");
-        see(&line);
+        see(&String::from_utf8_lossy(&line));
     }
     child.wait().with_context(|| format!("cannot wait for {}", shown(command)))
 }

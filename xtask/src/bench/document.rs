@@ -4,20 +4,27 @@ use std::fs;
 
 use anyhow::{Context, Result, bail};
 
-use super::{line::Figure, machine::About, table};
+use super::{line::Line, machine::About, table};
 use crate::{paths, vm::Kernel};
 
-/// Replaces the section of this kernel. A `part` of the measures replaces its own figures alone, and says how it was
-/// made beside what says so of the others.
-pub(super) fn keep(kernel: Option<Kernel>, about: &About, figures: &[Figure], part: bool) -> Result<()> {
+/// Replaces the section of this kernel. A `part` of the measures replaces its own rows alone, and says how it was made
+/// beside what says so of the others.
+pub(super) fn keep(kernel: Option<Kernel>, about: &About, lines: &[Line], part: Option<&str>) -> Result<()> {
     let path = paths::root().join("BENCHMARKS.md");
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let section = kernel.map_or_else(|| "native".to_owned(), |kernel| format!("vm {kernel}"));
     let (before, old, after) = split(&text, &section)?;
-    let table = table::markdown(figures);
-    let body = merged(if part { old } else { "" }, about, &table);
+    let old = part.map_or_else(String::new, |part| without_notes(old, part));
+    let body = merged(&old, about, &table::markdown(lines));
     fs::write(&path, format!("{before}{body}{after}"))
         .with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// What was skipped of a part, or why it failed, is known anew.
+fn without_notes(section: &str, part: &str) -> String {
+    let is_note = |row: &str| cell(row, 1).starts_with("skipped: ") || cell(row, 1).starts_with("failed: ");
+    let kept = section.lines().filter(|row| !(is_note(row) && cell(row, 0).contains(part)));
+    kept.map(|line| format!("{line}\n")).collect()
 }
 
 /// What is before, in and after a section; its marks are not in it.
@@ -44,7 +51,7 @@ fn merged(old: &str, about: &About, table: &str) -> String {
     let mut new: Vec<&str> = table.lines().collect();
     let mut kept = Vec::new();
     for row in rows {
-        match new.iter().position(|line| name(line) == name(row)) {
+        match new.iter().position(|line| cell(line, 0) == cell(row, 0) && cell(line, 3) == cell(row, 3)) {
             Some(at) => kept.push(new.remove(at)),
             None => kept.push(row),
         }
@@ -56,9 +63,9 @@ fn merged(old: &str, about: &About, table: &str) -> String {
     out
 }
 
-/// The first cell of a row.
-fn name(row: &str) -> &str {
-    row.trim_start_matches('|').split('|').next().unwrap_or_default().trim()
+/// A cell of a row.
+fn cell(row: &str, column: usize) -> &str {
+    row.trim_start_matches('|').split('|').nth(column).unwrap_or_default().trim()
 }
 
 #[cfg(test)]
@@ -78,6 +85,21 @@ mod tests {
         assert!(split(text, "y").is_err());
         assert!(split("<!-- end x -->\n<!-- begin x -->\n", "x").is_err());
         Ok(())
+    }
+
+    #[test]
+    fn a_part_that_failed_may_succeed() {
+        let section =
+            format!("{HEAD}| fan-out | failed: why |\n| watchman | skipped: why |\n| fan-out to 1 | 2 |\n");
+        let without = without_notes(&section, "fan-out");
+        assert_eq!(without, format!("{HEAD}| watchman | skipped: why |\n| fan-out to 1 | 2 |\n"));
+    }
+
+    #[test]
+    fn rows_of_two_peers_are_two() {
+        let rows = format!("{HEAD}| a | 1 | 1 | x |\n| a | 1 | 1 | y |\n");
+        let both = merged(&rows, &about("bench"), &format!("{HEAD}| a | 2 | 1 | y |\n"));
+        assert_eq!(both, format!("here, by `bench`:\n\n{HEAD}| a | 1 | 1 | x |\n| a | 2 | 1 | y |\n"));
     }
 
     #[test]

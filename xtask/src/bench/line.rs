@@ -1,15 +1,16 @@
 //! What the measuring program prints.
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(untagged)]
 pub(super) enum Line {
     Curve(Curve),
     Figure(Figure),
+    Note(Note),
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 pub(super) struct Figure {
     pub(super) name: String,
     pub(super) unit: String,
@@ -29,17 +30,19 @@ pub(super) struct Curve {
     pub(super) points: Vec<(f64, f64)>,
 }
 
+/// Why there are no figures of a part, or not all.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub(super) struct Note {
+    pub(super) part: String,
+    /// `skipped` or `failed`.
+    pub(super) outcome: String,
+    pub(super) why: String,
+}
+
 impl Line {
     /// A machine's console has other lines as well.
     pub(super) fn parse(line: &str) -> Option<Self> {
         serde_json::from_str(line.trim()).ok()
-    }
-
-    pub(super) fn figure(&self) -> Option<Figure> {
-        match self {
-            Self::Figure(figure) => Some(figure.clone()),
-            Self::Curve(_) => None,
-        }
     }
 }
 
@@ -48,10 +51,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn figures_and_curves_are_found_among_other_lines() {
+    fn figures_curves_and_notes_are_found_among_other_lines() {
         let figure = r#"{"name":"x","unit":"us","ours":1.5,"peer":null,"peer_name":null,"ratio":null,"target":null,"met":null}"#;
-        let parsed = Line::parse(&format!("{figure}\r")).and_then(|line| line.figure());
-        assert_eq!(parsed.map(|figure| (figure.name, figure.ours)), Some(("x".into(), 1.5)));
+        let parsed = Line::parse(&format!("{figure}\r"));
+        assert!(matches!(parsed, Some(Line::Figure(Figure { ours: 1.5, .. }))), "{parsed:?}");
+        let note = r#"{"part":"watchman","outcome":"skipped","why":"it is not installed"}"#;
+        let expected =
+            Note { part: "watchman".into(), outcome: "skipped".into(), why: "it is not installed".into() };
+        assert_eq!(Line::parse(note), Some(Line::Note(expected)));
         let curve = r#"{"curve":"latency","label":"inotify","points":[[1.0,0.5],[2.0,1.0]]}"#;
         let expected =
             Curve { curve: "latency".into(), label: "inotify".into(), points: vec![(1.0, 0.5), (2.0, 1.0)] };

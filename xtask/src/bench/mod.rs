@@ -3,29 +3,24 @@
 mod document;
 mod line;
 mod machine;
+mod measure;
 mod pictures;
 mod table;
 
-use std::{
-    process::{Command, ExitCode},
-    time::Duration,
-};
+use std::{process::ExitCode, time::Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
-use crate::{
-    cargo::{cargo, forget_package},
-    command, packages, paths,
-    vm::{self, Kernel},
-};
-use line::{Figure, Line};
+use crate::vm::Kernel;
+use line::Line;
+use measure::Run;
 
-/// What the filesystem is made with.
-const PACKAGES: [&str; 1] = ["e2fsprogs"];
+/// Emulation is slow, and slower on a busy host.
+const TIMEOUT_SECONDS: u64 = 30 * 60;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Print figures as JSON, one object a line, instead of a table
+    /// Print figures and curves as JSON, one object a line as they come, instead of a table
     #[arg(long)]
     json: bool,
     /// Only the measures whose name contains this
@@ -34,14 +29,17 @@ pub(crate) struct Args {
     /// Fewer rounds, fewer files: to try it out
     #[arg(long)]
     quick: bool,
-    /// Inside this kernel under QEMU instead of here
+    /// Inside this kernel under QEMU instead of here: cost and latency, if not told otherwise
     #[arg(long, value_enum)]
     kernel: Option<Kernel>,
+    /// Here, and then inside Linux 6.12 under QEMU
+    #[arg(long, conflicts_with = "kernel")]
+    both: bool,
     /// Keep the figures in BENCHMARKS.md and the pictures in docs/bench
     #[arg(long)]
     write: bool,
     /// Seconds after which a kernel under QEMU is given up
-    #[arg(long, default_value_t = vm::DEFAULT_TIMEOUT.as_secs())]
+    #[arg(long, default_value_t = TIMEOUT_SECONDS)]
     timeout: u64,
 }
 
@@ -58,49 +56,43 @@ impl Args {
     }
 
     /// How to do it again.
-    fn shown(&self) -> String {
-        let kernel = self.kernel.map(|kernel| format!("--kernel {kernel}"));
+    fn shown(&self, kernel: Option<Kernel>) -> String {
+        let kernel = kernel.map(|kernel| format!("--kernel {kernel}"));
         let words = ["cargo xtask bench".to_owned()].into_iter().chain(kernel).chain(self.of_program());
         words.collect::<Vec<_>>().join(" ")
     }
+
+    fn kernels(&self) -> Vec<Option<Kernel>> {
+        if self.both { vec![None, Some(Kernel::V6_12)] } else { vec![self.kernel] }
+    }
 }
 
+/// Whatever went wrong, what could be measured is shown and kept.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    let text = match args.kernel {
-        Some(kernel) => vm::bench(kernel, &args.of_program(), Duration::from_secs(args.timeout))?,
-        None => native(&args.of_program())?,
-    };
-    let lines: Vec<Line> = text.lines().filter_map(Line::parse).collect();
-    let figures: Vec<Figure> = lines.iter().filter_map(Line::figure).collect();
-    if args.json {
-        for figure in &figures {
-            println!("{}", serde_json::to_string(figure)?);
+    let mut code = ExitCode::SUCCESS;
+    for kernel in args.kernels() {
+        let start = Instant::now();
+        let run = measure::run(kernel, args);
+        show(kernel, args, &run)?;
+        eprintln!("xtask: {}: {:.0} s", args.shown(kernel), start.elapsed().as_secs_f64());
+        if let Err(error) = run.ended {
+            eprintln!("xtask: {}: {error:#}", args.shown(kernel));
+            code = ExitCode::FAILURE;
         }
-    } else {
-        print!("{}", table::text(&figures));
     }
-    if args.write {
-        let about = machine::about(args.kernel, args.shown())?;
-        document::keep(args.kernel, &about, &figures, args.only.is_some())?;
-        pictures::draw(args.kernel, &lines)?;
-    }
-    Ok(ExitCode::SUCCESS)
+    Ok(code)
 }
 
-fn native(args: &[String]) -> Result<String> {
-    packages::ensure(&PACKAGES)?;
-    command::run(cargo().args([
-        "build",
-        "--quiet",
-        "--release",
-        "-p",
-        "upcall-user",
-        "-p",
-        "tests",
-        "--bins",
-    ]))?;
-    let built = paths::target().join("release");
-    let mut bench = Command::new(built.join("bench"));
-    forget_package(&mut bench);
-    command::output(bench.args(args).env("UPCALL_BIN", built.join("upcall"))).context("the measures failed")
+fn show(kernel: Option<Kernel>, args: &Args, run: &Run) -> Result<()> {
+    let measured = run.lines.iter().any(|line| matches!(line, Line::Figure(_)));
+    if !args.json && !run.lines.is_empty() {
+        print!("{}", table::text(&run.lines));
+    }
+    // Nothing is no reason to forget an earlier run.
+    if args.write && measured {
+        let about = machine::about(kernel, args.shown(kernel))?;
+        document::keep(kernel, &about, &run.lines, args.only.as_deref())?;
+        pictures::draw(kernel, &run.lines)?;
+    }
+    Ok(())
 }

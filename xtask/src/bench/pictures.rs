@@ -8,12 +8,68 @@ use plotters::prelude::*;
 use super::line::{Curve, Line};
 use crate::{paths, vm::Kernel};
 
-/// Title and axes of a kind; both axes are logarithmic but for shares.
-const KINDS: [(&str, &str, &str, &str); 4] = [
-    ("latency-idle", "Write to notice, idle", "µs", "share of writes"),
-    ("latency-loaded", "Write to notice, while another file is written", "µs", "share of writes"),
-    ("cost", "A write of 64 bytes, by number of other interests", "interests + 1", "ns"),
-    ("fan-out", "One change to all clients, by their number", "clients", "µs until the last"),
+/// A picture of curves that have its name.
+struct Kind {
+    name: &'static str,
+    title: &'static str,
+    across: &'static str,
+    upward: &'static str,
+    scale: Scale,
+}
+
+/// Of the values; what they are drawn against grows by powers always.
+#[derive(Clone, Copy)]
+enum Scale {
+    /// From 0 to 1.
+    Share,
+    /// From 0, so that what is flat looks flat.
+    Straight,
+    Powers,
+}
+
+const KINDS: [Kind; 6] = [
+    Kind {
+        name: "latency-idle",
+        title: "Write to notice, idle",
+        across: "µs",
+        upward: "share of writes",
+        scale: Scale::Share,
+    },
+    Kind {
+        name: "latency-loaded",
+        title: "Write to notice, while another file is written",
+        across: "µs",
+        upward: "share of writes",
+        scale: Scale::Share,
+    },
+    Kind {
+        name: "latency-interests",
+        title: "Write to notice, by number of other interests",
+        across: "interests + 1",
+        upward: "µs",
+        scale: Scale::Powers,
+    },
+    Kind {
+        name: "cost",
+        title: "A write of 64 bytes, by number of other interests",
+        across: "interests + 1",
+        upward: "ns",
+        scale: Scale::Straight,
+    },
+    Kind {
+        name: "clients",
+        title: "A write of 64 bytes to a watched file, by number of clients",
+        across: "clients",
+        upward: "ns",
+        scale: Scale::Straight,
+    },
+    Kind {
+        name: "fan-out",
+        title: "One change to all clients, by their number",
+        across: "clients",
+        upward: "µs until the last",
+        scale: Scale::Powers,
+    },
 ];
 
 const SIZE: (u32, u32) = (800, 480);
@@ -27,41 +83,40 @@ pub(super) fn draw(kernel: Option<Kernel>, lines: &[Line]) -> Result<()> {
             kinds.entry(&curve.curve).or_default().push(curve);
         }
     }
-    for (kind, title, x, y) in KINDS {
-        if let Some(curves) = kinds.get(kind) {
-            let where_ = kernel.map_or_else(|| "native".to_owned(), |kernel| format!("vm-{kernel}"));
-            let file = dir.join(format!("{kind}-{where_}.svg"));
-            picture(&file, [title, x, y], curves)
-                .with_context(|| format!("cannot draw {}", file.display()))?;
+    let place = kernel.map_or_else(|| "native".to_owned(), |kernel| format!("vm-{kernel}"));
+    for kind in KINDS {
+        if let Some(curves) = kinds.get(kind.name) {
+            let file = dir.join(format!("{}-{place}.svg", kind.name));
+            picture(&file, &kind, curves).with_context(|| format!("cannot draw {}", file.display()))?;
         }
     }
     Ok(())
 }
 
-fn picture(file: &Path, [title, x, y]: [&str; 3], curves: &[&Curve]) -> Result<()> {
+fn picture(file: &Path, kind: &Kind, curves: &[&Curve]) -> Result<()> {
     let area = SVGBackend::new(file, SIZE).into_drawing_area();
     let error = |error: DrawingAreaErrorKind<_>| anyhow!("{error}");
     area.fill(&WHITE).map_err(error)?;
     let across = range(curves, |point| point.0).log_scale();
     let mut builder = ChartBuilder::on(&area);
-    builder.caption(title, ("sans-serif", 20)).margin(16).x_label_area_size(44).y_label_area_size(64);
-    // A share is read off a straight scale, all else grows by powers.
-    if y.starts_with("share") {
-        let mut chart = builder.build_cartesian_2d(across, 0.0..1.0).map_err(error)?;
-        chart.configure_mesh().x_desc(x).y_desc(y).draw().map_err(error)?;
-        series!(chart, curves, error);
-    } else {
+    builder.caption(kind.title, ("sans-serif", 20)).margin(16).x_label_area_size(44).y_label_area_size(64);
+    if let Scale::Powers = kind.scale {
         let upward = range(curves, |point| point.1).log_scale();
         let mut chart = builder.build_cartesian_2d(across, upward).map_err(error)?;
-        chart.configure_mesh().x_desc(x).y_desc(y).draw().map_err(error)?;
-        series!(chart, curves, error);
+        series!(chart, kind, curves, error);
+    } else {
+        let most =
+            if let Scale::Share = kind.scale { 1.0 } else { range(curves, |point| point.1).end * 1.25 };
+        let mut chart = builder.build_cartesian_2d(across, 0.0..most).map_err(error)?;
+        series!(chart, kind, curves, error);
     }
     area.present().map_err(error)
 }
 
-/// Draws the curves and their legend; a macro, as the two kinds of chart are of two types.
+/// Draws the axes, the curves and their legend; a macro, as the two kinds of chart are of two types.
 macro_rules! series {
-    ($chart:ident, $curves:ident, $error:ident) => {
+    ($chart:ident, $kind:ident, $curves:ident, $error:ident) => {
+        $chart.configure_mesh().x_desc($kind.across).y_desc($kind.upward).draw().map_err($error)?;
         for (number, curve) in $curves.iter().enumerate() {
             let style = Palette99::pick(number).stroke_width(2);
             let drawn =
@@ -110,11 +165,24 @@ mod tests {
         let dir = tempfile::tempdir()?;
         let file = dir.path().join("picture.svg");
         let curve = curve(&[(1.0, 5.0), (10.0, 6.0)]);
-        for y in ["ns", "share of writes"] {
-            picture(&file, ["a title", "x axis", y], &[&curve])?;
+        for kind in KINDS {
+            picture(&file, &kind, &[&curve])?;
             let text = fs::read_to_string(&file)?;
-            assert!(["a title", "a label", "x axis", y].iter().all(|word| text.contains(word)), "{text}");
+            let words = [kind.title, "a label", kind.across, kind.upward];
+            assert!(words.iter().all(|word| text.contains(word)), "{text}");
         }
+        Ok(())
+    }
+
+    /// What is flat lies at the same height, far above the axis.
+    #[test]
+    fn a_straight_scale_begins_at_0() -> Result<()> {
+        let dir = tempfile::tempdir()?;
+        let file = dir.path().join("picture.svg");
+        let kind = KINDS.into_iter().find(|kind| kind.name == "cost").context("no such kind")?;
+        picture(&file, &kind, &[&curve(&[(1.0, 100.0), (10.0, 101.0)])])?;
+        let text = fs::read_to_string(&file)?;
+        assert!(text.contains("\n0.0\n") || text.contains("\n0\n"), "{text}");
         Ok(())
     }
 }

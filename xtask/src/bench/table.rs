@@ -1,12 +1,16 @@
 //! Figures for people.
 
-use super::line::Figure;
+use super::line::{Figure, Line, Note};
 
 const HEAD: [&str; 7] = ["figure", "upcall", "peer", "", "ratio", "target", "met"];
 
-/// A table of aligned columns.
-pub(super) fn text(figures: &[Figure]) -> String {
-    let rows: Vec<_> = std::iter::once(HEAD.map(String::from)).chain(figures.iter().map(cells)).collect();
+/// A table of aligned columns, and what there is none of.
+pub(super) fn text(lines: &[Line]) -> String {
+    let figures = lines.iter().filter_map(|line| match line {
+        Line::Figure(figure) => Some(cells(figure)),
+        Line::Curve(_) | Line::Note(_) => None,
+    });
+    let rows: Vec<_> = std::iter::once(HEAD.map(String::from)).chain(figures).collect();
     let widths: Vec<usize> = (0..HEAD.len())
         .map(|column| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max())
         .map(Option::unwrap_or_default)
@@ -17,15 +21,29 @@ pub(super) fn text(figures: &[Figure]) -> String {
         out.push_str(cells.join("  ").trim_end());
         out.push('\n');
     }
+    for line in lines {
+        if let Line::Note(Note { part, outcome, why }) = line {
+            out.push_str(&format!("{outcome}: {part}: {why}\n"));
+        }
+    }
     out
 }
 
-/// The same as Markdown.
-pub(super) fn markdown(figures: &[Figure]) -> String {
-    let row = |cells: [String; 7]| format!("| {} |\n", cells.join(" | "));
+/// The same as Markdown: a row for each line that is no curve.
+pub(super) fn markdown(lines: &[Line]) -> String {
+    let row =
+        |cells: [String; 7]| format!("| {} |\n", cells.map(|cell| cell.replace('|', "\\|")).join(" | "));
     let mut out = row(HEAD.map(String::from));
     out.push_str("| --- | ---: | ---: | --- | ---: | --- | --- |\n");
-    out.extend(figures.iter().map(|figure| row(cells(figure))));
+    out.extend(lines.iter().filter_map(|line| match line {
+        Line::Figure(figure) => Some(row(cells(figure))),
+        Line::Note(Note { part, outcome, why }) => {
+            let mut cells = [const { String::new() }; 7];
+            (cells[0], cells[1]) = (part.clone(), format!("{outcome}: {why}"));
+            Some(row(cells))
+        }
+        Line::Curve(_) => None,
+    }));
     out
 }
 
@@ -69,7 +87,7 @@ fn thousands(value: i64) -> String {
 mod tests {
     use super::*;
 
-    fn figures() -> Vec<Figure> {
+    fn lines() -> Vec<Line> {
         let long = Figure {
             name: "latency".into(),
             unit: "us".into(),
@@ -90,21 +108,25 @@ mod tests {
             target: None,
             met: None,
         };
-        vec![long, short]
+        let note = Note { part: "a|b".into(), outcome: "skipped".into(), why: "gone".into() };
+        vec![Line::Note(note), Line::Figure(long), Line::Figure(short)]
     }
 
     #[test]
     fn columns_are_aligned() {
         let expected = "figure   upcall       peer              ratio  target        met\n\
                         latency  12.3 us      6.00 us  inotify  2.057  ratio <= 2.5  yes\n\
-                        x        1,234,567 B\n";
-        assert_eq!(text(&figures()), expected);
+                        x        1,234,567 B\n\
+                        skipped: a|b: gone\n";
+        assert_eq!(text(&lines()), expected);
     }
 
     #[test]
     fn markdown_has_the_same_cells() {
-        let table = markdown(&figures());
+        let table = markdown(&lines());
+        assert!(table.contains("| a\\|b | skipped: gone |  |  |  |  |  |\n"), "{table}");
         assert!(table.contains("| latency | 12.3 us | 6.00 us | inotify | 2.057 | ratio <= 2.5 | yes |\n"));
+        let table = table.replace("\\|", "");
         assert!(table.lines().all(|line| line.matches('|').count() == 8), "{table}");
     }
 

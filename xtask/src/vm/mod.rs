@@ -15,7 +15,7 @@ mod verdict;
 
 use std::{env, fs, num::NonZero, path::PathBuf, process::ExitCode, thread, time::Duration};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::{packages, paths, stage::Stage, summary::Summary};
 pub(crate) use kernel::Kernel;
@@ -90,15 +90,25 @@ pub(crate) fn run_kernels(
     })
 }
 
-/// Runs the measuring program in a kernel and returns what the console showed.
-pub(crate) fn bench(kernel: Kernel, args: &[String], timeout: Duration) -> Result<String> {
+/// Runs the measuring program in a kernel, showing each line of the console to `see`.
+pub(crate) fn bench(
+    kernel: Kernel,
+    args: &[String],
+    timeout: Duration,
+    mut see: impl FnMut(&str),
+) -> Result<()> {
     if let Some(why) = unavailable() {
         bail!("no kernels under QEMU: {why}");
     }
     let machine = machine(kernel, &Programs::bench()?, args)?;
-    // Standard output is for figures.
-    machine.run(|line| eprintln!("{kernel:>6} | {line}"), timeout)?;
-    fs::read_to_string(&machine.log).with_context(|| format!("cannot read {}", machine.log.display()))
+    let show = |line: &str| {
+        // Standard output is for figures.
+        eprintln!("{kernel:>6} | {line}");
+        see(line);
+    };
+    let summary = machine.run(show, timeout)?;
+    ensure!(summary.failed == 0, "of the measures in Linux {kernel}, {summary}");
+    Ok(())
 }
 
 fn machine(kernel: Kernel, programs: &Programs, args: &[String]) -> Result<Machine> {
@@ -106,7 +116,7 @@ fn machine(kernel: Kernel, programs: &Programs, args: &[String]) -> Result<Machi
     let dir = paths::target().join("vm").join(kernel.to_string());
     fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
     let image = kernel::fetch(kernel, &dir)?;
-    println!("vm: {}", image.version);
+    eprintln!("vm: {}", image.version);
     let initramfs = dir.join("initramfs");
     initramfs::write(&initramfs, &image, programs, args)?;
     let disks = disks::make(&dir)?;

@@ -34,7 +34,7 @@ pub(super) struct Machine {
 impl Machine {
     /// Boots, shows each line of the console to `show`, and judges; past `timeout` the machine is
     /// killed.
-    pub(super) fn run(&self, show: impl Fn(&str), timeout: Duration) -> Result<Summary> {
+    pub(super) fn run(&self, mut show: impl FnMut(&str), timeout: Duration) -> Result<Summary> {
         let mut log =
             File::create(&self.log).with_context(|| format!("cannot make {}", self.log.display()))?;
         let mut command = self.command();

@@ -61,7 +61,14 @@ impl Arena {
         fs::create_dir(&self.ext4)?;
         run(Command::new("mount").args(["-o", "loop", "-t", "ext4"]).arg(&image).arg(&self.ext4))?;
         self.mounted.push(self.ext4.clone());
+        // The loop device keeps it: gigabytes of memory that must not outlive a run that is cut short.
+        fs::remove_file(&image).context("cannot remove the image")?;
         Ok(())
+    }
+
+    /// What writes are measured on.
+    pub fn filesystems(&self) -> [(&'static str, &Path); 2] {
+        [("ext4", &self.ext4), ("tmpfs", &self.tmpfs)]
     }
 
     pub fn exports(&self) -> [&Path; 2] {
@@ -92,6 +99,15 @@ fn run(command: &mut Command) -> Result<()> {
 
 /// New files of 64 bytes, in directories of their own.
 pub fn files(root: &Path, name: &str, count: usize) -> Result<Vec<PathBuf>> {
+    filled(root, name, count, &[0; 64])
+}
+
+/// New files that nobody writes, in as many directories.
+pub fn empty(root: &Path, name: &str, count: usize) -> Result<Vec<PathBuf>> {
+    filled(root, name, count, &[])
+}
+
+fn filled(root: &Path, name: &str, count: usize, content: &[u8]) -> Result<Vec<PathBuf>> {
     let mut files = Vec::with_capacity(count);
     for number in 0..count {
         let directory = root.join(format!("{name}-{}", number / FILES_PER_DIRECTORY));
@@ -99,7 +115,7 @@ pub fn files(root: &Path, name: &str, count: usize) -> Result<Vec<PathBuf>> {
             fs::create_dir(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
         }
         let file = directory.join(number.to_string());
-        fs::write(&file, [0; 64])?;
+        fs::write(&file, content)?;
         files.push(file);
     }
     Ok(files)

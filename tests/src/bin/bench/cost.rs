@@ -1,52 +1,52 @@
 //! What a write of 64 bytes costs, with nobody and with somebody looking on.
 
+mod tell;
+
 use std::{
     fs::File,
-    os::unix::fs::FileExt,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use anyhow::{Context, Result};
-use nix::time::{ClockId, clock_gettime};
 use tests::daemon::Daemon;
 
 use crate::{
-    Scale,
     arena::{self, Arena},
     crowd::Crowd,
     library::{self, Library},
-    peers::Reader,
+    peers::{Reader, Tool},
     pin,
-    report::{Figure, Target, curve},
-    stats::{median, paired_ratio},
+    report::Target,
+    scale::Scale,
+    writes::{self, Cost},
 };
 
 const OTHERS: usize = 1000;
 
-/// What is measured in each round; the first two are the same, and their difference is noise.
-const STATES: [&str; 8] = [
-    "no daemon",
-    "no daemon again",
-    "unwatched, no interests",
-    "unwatched, 1,000 other interests",
-    "watched by 1 client",
-    "watched by 100 clients",
-    INOTIFY,
-    FANOTIFY,
-];
+const NONE: &str = "no daemon";
+/// The same as the first, so that their difference shows how much is noise.
+const AGAIN: &str = "no daemon again";
+const UNWATCHED: &str = "unwatched, no interests";
+const UNWATCHED_OTHERS: &str = "unwatched, 1,000 other interests";
+const WATCHED: &str = "watched by 1 client";
+const WATCHED_MANY: &str = "watched by 100 clients";
 const INOTIFY: &str = "inotify";
 const FANOTIFY: &str = "fanotify";
 
+/// What was measured in a round, in that order.
+type Round = Vec<(&'static str, Cost)>;
+
 pub fn run(arena: &Arena, scale: &Scale) -> Result<()> {
-    for (name, root) in [("ext4", &arena.ext4), ("tmpfs", &arena.tmpfs)] {
+    for (name, root) in arena.filesystems() {
         let bench = Bench::new(root, scale)?;
-        let mut all = vec![Vec::new(); STATES.len()];
-        let mut source = String::new();
+        let mut rounds = Vec::new();
+        let mut target = Target::None;
         for _ in 0..scale.rounds {
-            source = bench.round(arena, &mut all)?;
+            let (round, by) = bench.round(arena)?;
+            rounds.push(round);
+            target = by;
         }
-        tell(name, &source, &all)?;
+        tell::all(name, target, &rounds)?;
     }
     Ok(())
 }
@@ -55,6 +55,7 @@ struct Bench<'a> {
     path: PathBuf,
     file: File,
     others: Vec<PathBuf>,
+    tools: Vec<Tool>,
     scale: &'a Scale,
 }
 
@@ -62,96 +63,46 @@ impl<'a> Bench<'a> {
     fn new(root: &Path, scale: &'a Scale) -> Result<Self> {
         let path = arena::files(root, "cost", 1)?.pop().context("no file")?;
         let file = File::options().write(true).open(&path)?;
-        Ok(Self { path, file, others: arena::files(root, "cost-others", OTHERS)?, scale })
+        Ok(Self {
+            path,
+            file,
+            others: arena::files(root, "cost-others", OTHERS)?,
+            tools: Tool::present(),
+            scale,
+        })
     }
 
-    /// One value for each state; returns the daemon's source.
-    fn round(&self, arena: &Arena, all: &mut [Vec<f64>]) -> Result<String> {
-        let mut values = all.iter_mut();
-        let mut measure = || -> Result<()> {
-            values.next().context("more values than states")?.push(self.batches()?);
+    /// One value for each state, and what is wanted of the daemon's.
+    fn round(&self, arena: &Arena) -> Result<(Round, Target)> {
+        let mut round = Vec::new();
+        let mut measure = |state| -> Result<()> {
+            round.push((state, writes::sample(&self.file, self.scale)?));
             Ok(())
         };
         let _others = pin::others()?;
-        measure()?;
-        measure()?;
+        measure(NONE)?;
+        measure(AGAIN)?;
         let daemon = Daemon::start(&arena.exports(), "")?;
-        let source = daemon.status()?["source"].as_str().unwrap_or_default().to_owned();
-        measure()?;
+        let target = Target::of_writes(&daemon)?;
+        measure(UNWATCHED)?;
         let interests = Library::start(&daemon.unix(), library::watches(&self.others), |_, _| ())?;
-        measure()?;
+        measure(UNWATCHED_OTHERS)?;
         drop(interests);
-        for clients in [1, 100] {
+        for (state, clients) in [(WATCHED, 1), (WATCHED_MANY, 100)] {
             let _drain = Crowd::of_clients(&daemon.socket(), &self.path, clients)?.drain();
-            measure()?;
+            measure(state)?;
         }
         drop(daemon);
         let reader = Reader::inotify(std::slice::from_ref(&self.path), |_, _| ())?;
-        measure()?;
+        measure(INOTIFY)?;
         drop(reader);
         let reader = Reader::fanotify(&self.path, |_, _| ())?;
-        measure()?;
+        measure(FANOTIFY)?;
         drop(reader);
-        Ok(source)
-    }
-
-    fn batches(&self) -> Result<f64> {
-        per_write(&self.file, self.scale.batches, self.scale.batch)
-    }
-}
-
-/// Nanoseconds of the thread's own processor time, so that what else the machine does is left out: the median
-/// of the means of batches, each longer than a tick of the clock.
-pub fn per_write(file: &File, batches: u32, batch: u32) -> Result<f64> {
-    let _pinned = pin::writer()?;
-    let mut means = Vec::new();
-    for _ in 0..batches {
-        let start = used()?;
-        for _ in 0..batch {
-            file.write_at(&[1; 64], 0)?;
+        for &tool in &self.tools {
+            let _reader = Reader::tool(tool, &self.path, |_, _| ())?;
+            measure(tool.name())?;
         }
-        means.push((used()? - start).as_secs_f64() * 1e9 / f64::from(batch));
+        Ok((round, target))
     }
-    Ok(median(&means))
-}
-
-fn used() -> Result<Duration> {
-    Ok(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)?.into())
-}
-
-fn tell(filesystem: &str, source: &str, all: &[Vec<f64>]) -> Result<()> {
-    let of = |state: &str| {
-        let place = STATES.iter().position(|it| *it == state);
-        place.and_then(|place| all.get(place)).context("no such state")
-    };
-    let none = of("no daemon")?;
-    for (state, values) in STATES.into_iter().zip(all).skip(1) {
-        // Trampolines cost something wherever they are; tracepoints of timestamps do not.
-        let ours = state.starts_with("unwatched") || state.starts_with("watched");
-        let target = if ours && source == "timestamp" { Target::RatioAtMost(1.03) } else { Target::None };
-        let peer = ("no daemon", median(none));
-        Figure::beside(format!("write on {filesystem}, {state}"), "ns", median(values), peer, Target::None)
-            .with_ratio(paired_ratio(values, none), target)
-            .print()?;
-    }
-    if source == "fexit" {
-        for (state, peer, most) in [
-            ("unwatched, no interests", FANOTIFY, 0.25),
-            ("unwatched, 1,000 other interests", FANOTIFY, 0.25),
-            ("watched by 1 client", INOTIFY, 0.5),
-            ("watched by 100 clients", INOTIFY, 0.5),
-        ] {
-            let (ours, theirs) = (added(of(state)?, none), added(of(peer)?, none));
-            let name = format!("added to a write on {filesystem}, {state}");
-            Figure::beside(name, "ns", ours, (peer, theirs), Target::RatioAtMost(most)).print()?;
-        }
-    }
-    let interests = [(1.0, "unwatched, no interests"), (1001.0, "unwatched, 1,000 other interests")];
-    let points = interests.map(|(x, state)| of(state).map(|values| (x, median(values))));
-    Ok(curve("cost", filesystem, &points.into_iter().collect::<Result<Vec<_>>>()?)?)
-}
-
-fn added(values: &[f64], none: &[f64]) -> f64 {
-    let added: Vec<f64> = values.iter().zip(none).map(|(value, none)| value - none).collect();
-    median(&added)
 }

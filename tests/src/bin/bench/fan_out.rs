@@ -1,78 +1,55 @@
 //! One change, many clients: the time until the last of them has heard of it.
 
-use std::{
-    fs::File,
-    io::Write,
-    os::unix::{fs::FileExt, net::UnixStream},
-    thread,
-    time::Instant,
-};
+use std::{fs::File, os::unix::fs::FileExt, time::Instant};
 
-use anyhow::{Context, Result};
-use nix::sys::resource::{Resource, getrlimit};
+use anyhow::Result;
 use tests::daemon::Daemon;
 
 use crate::{
-    Scale,
     arena::{self, Arena},
     crowd::Crowd,
-    report::{Figure, Target, curve},
-    stats::median,
+    descriptors,
+    report::{self, Figure, Target, curve},
+    scale::Scale,
+    sends::Sends,
+    stats::{median, paired_ratio},
 };
 
-/// As many as an upcall with attributes has.
-const FRAME_BYTES: usize = 96;
+const PEER: &str = "bare sends";
 
-/// A client's here: its own socket, and a pair of the peer's.
-const DESCRIPTORS: u64 = 3;
-const SPARE: u64 = 1000;
+/// Places for connections that look whether the daemon is ready.
+pub const SPARE: usize = 10;
 
 pub fn run(arena: &Arena, scale: &Scale) -> Result<()> {
-    let most = scale.clients.iter().max().copied().unwrap_or_default();
-    let files = arena::files(&arena.tmpfs, "fan-out", scale.clients.len())?;
+    let (counts, why) = descriptors::clients(scale.clients)?;
+    if let Some(why) = why {
+        report::skipped("fan-out", &why)?;
+    }
+    let files = arena::files(&arena.tmpfs, "fan-out", counts.len())?;
     let (mut ours, mut bare) = (Vec::new(), Vec::new());
-    let (descriptors, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    for (&count, path) in scale.clients.iter().zip(&files) {
-        if descriptors < count as u64 * DESCRIPTORS + SPARE {
-            eprintln!("bench: fan-out to {count} clients: skipped: {descriptors} open files are too few");
-            continue;
-        }
+    for (&count, path) in counts.iter().zip(&files) {
         // One by one, so that no more clients than these weigh upon the daemon.
-        let daemon = Daemon::start(&arena.exports(), &format!("clients = {}", most + 1))?;
+        let daemon = Daemon::start(&arena.exports(), &format!("clients = {}", count + SPARE))?;
         let file = File::options().write(true).open(path)?;
+        let sends = Sends::over(count)?;
         let mut clients = Crowd::of_clients(&daemon.socket(), path, count)?;
         clients.settle()?;
-        let (mut writers, readers): (Vec<_>, Vec<_>) =
-            (0..count).map(|_| UnixStream::pair()).collect::<std::io::Result<Vec<_>>>()?.into_iter().unzip();
-        let mut readers = Crowd::of(readers)?;
         let (mut took, mut took_bare) = (Vec::new(), Vec::new());
         for _ in 0..scale.rounds {
             let start = Instant::now();
             file.write_at(&[1; 64], 0)?;
             took.push((clients.all_heard()? - start).as_secs_f64() * 1e6);
             clients.settle()?;
-            took_bare.push(sends(&mut writers, &mut readers)?);
+            took_bare.push(sends.round()?);
         }
         let (us, peer) = (median(&took), median(&took_bare));
         ours.push((count as f64, us));
         bare.push((count as f64, peer));
         let name = format!("fan-out to {count} clients");
-        let figure = Figure::beside(name, "us", us, ("bare sends", peer), Target::RatioAtMost(1.5));
-        figure.print()?;
+        Figure::beside(name, "us", us, (PEER, peer), Target::None)
+            .with_ratio(paired_ratio(&took, &took_bare), Target::RatioAtMost(1.5))
+            .print()?;
     }
     curve("fan-out", "upcall", &ours)?;
-    Ok(curve("fan-out", "bare sends", &bare)?)
-}
-
-/// A loop of sends in one thread, read as upcalls are in another.
-fn sends(writers: &mut [UnixStream], readers: &mut Crowd) -> Result<f64> {
-    thread::scope(|scope| {
-        let sender = scope.spawn(move || {
-            let start = Instant::now();
-            writers.iter_mut().try_for_each(|socket| socket.write_all(&[0; FRAME_BYTES])).map(|()| start)
-        });
-        let end = readers.all_heard()?;
-        let start = sender.join().ok().context("the sender panicked")??;
-        Ok((end - start).as_secs_f64() * 1e6)
-    })
+    Ok(curve("fan-out", PEER, &bare)?)
 }

@@ -11,10 +11,10 @@ use ::tests::{daemon::Daemon, deadline::LOOK};
 use anyhow::{Context, Result};
 
 use crate::{
-    Scale,
     arena::{self, Arena},
     library::{self, Library},
     report::{Figure, Target},
+    scale::Scale,
 };
 
 const FILES: usize = 10_000;

@@ -8,12 +8,12 @@ use tokio::runtime::Builder;
 use upcall_client::{Client, Options, Watch};
 
 use crate::{
-    Scale,
     arena::{self, Arena},
     library::{self, Library},
     memory::drop_caches,
     peers::{allow, watch_all},
     report::{Figure, Target},
+    scale::Scale,
     stats::{median, paired_ratio},
 };
 
@@ -22,7 +22,7 @@ const SINGLE: usize = 2000;
 const PEER: &str = "inotify_add_watch";
 
 pub fn run(arena: &Arena, scale: &Scale) -> Result<()> {
-    let paths = arena::files(&arena.ext4, "registration", scale.registrations)?;
+    let paths = arena::empty(&arena.ext4, "registration", scale.registrations)?;
     let _allowed = allow(paths.len())?;
     let anchor = paths.first().context("no files")?;
     let handles = paths.iter().map(|path| Ok(tests::file_handle(path)?)).collect::<Result<Vec<_>>>()?;
@@ -34,8 +34,9 @@ pub fn run(arena: &Arena, scale: &Scale) -> Result<()> {
     for _ in 0..scale.registration_rounds {
         drop_caches()?;
         let start = Instant::now();
-        drop(watch_all(&paths)?);
+        let watches = watch_all(&paths)?;
         peer.push(paths.len() as f64 / start.elapsed().as_secs_f64());
+        drop(watches);
         path.push(batches(arena, library::watches(&paths))?);
         handle.push(batches(arena, by_handle())?);
         single.push(one_by_one(arena, paths.get(..SINGLE).unwrap_or(&paths))?);

@@ -1,7 +1,9 @@
-//! What a run says: figures and curves, one JSON object a line.
+//! What a run says: figures, curves and what there is none of, one JSON object a line.
 
 use std::io::{self, Write};
 
+use ::tests::daemon::Daemon;
+use anyhow::Result;
 use serde::Serialize;
 
 /// What is to be reached.
@@ -11,6 +13,15 @@ pub enum Target {
     RatioAtLeast(f64),
     AtMost(f64),
     None,
+}
+
+impl Target {
+    /// What a write may cost beside one without a daemon: trampolines cost something wherever they are, tracepoints of
+    /// timestamps do not.
+    pub fn of_writes(daemon: &Daemon) -> Result<Self> {
+        let by_timestamps = daemon.status()?["source"] == "timestamp";
+        Ok(if by_timestamps { Self::RatioAtMost(1.03) } else { Self::None })
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -31,6 +42,14 @@ struct Curve<'a> {
     curve: &'a str,
     label: &'a str,
     points: &'a [(f64, f64)],
+}
+
+/// Why there are no figures, or not all.
+#[derive(Debug, Serialize)]
+struct Note<'a> {
+    part: &'a str,
+    outcome: &'a str,
+    why: &'a str,
 }
 
 impl Figure {
@@ -90,6 +109,19 @@ pub fn curve(curve: &str, label: &str, points: &[(f64, f64)]) -> io::Result<()> 
     line(&Curve { curve, label, points })
 }
 
+pub fn skipped(part: &str, why: &str) -> io::Result<()> {
+    line(&Note { part, outcome: "skipped", why })
+}
+
+pub fn failed(part: &str, error: &anyhow::Error) -> io::Result<()> {
+    line(&Note { part, outcome: "failed", why: &in_one_line(&format!("{error:#}")) })
+}
+
+/// For the cell of a table.
+fn in_one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 fn line(value: &impl Serialize) -> io::Result<()> {
     let mut text = serde_json::to_string(value)?;
     text.push('\n');
@@ -112,6 +144,11 @@ mod tests {
         assert_eq!(Figure::alone("x", "B", 301.0, Target::AtMost(300.0)).met, Some(false));
         assert_eq!(Figure::alone("x", "B", 300.0, Target::RatioAtMost(1.0)).met, Some(false));
         assert_eq!(met(f64::NAN, Target::RatioAtMost(1.0)), Some(false));
+    }
+
+    #[test]
+    fn a_reason_is_one_line() {
+        assert_eq!(in_one_line("its log:\n  no\tBTF\n"), "its log: no BTF");
     }
 
     #[test]

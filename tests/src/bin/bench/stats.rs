@@ -8,8 +8,30 @@ pub fn median(values: &[f64]) -> f64 {
     if values.len() % 2 == 1 { at(middle) } else { f64::midpoint(at(middle.saturating_sub(1)), at(middle)) }
 }
 
+/// A value that a share of all do not exceed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quantile {
+    pub name: &'static str,
+    per_mille: usize,
+}
+
+impl Quantile {
+    pub const MEDIAN: Self = Self { name: "p50", per_mille: 500 };
+    pub const P99: Self = Self { name: "p99", per_mille: 990 };
+    pub const P999: Self = Self { name: "p99.9", per_mille: 999 };
+
+    /// Values that must lie above it, so that it is not the whim of a few.
+    const ABOVE: usize = 10;
+
+    /// None of too few values.
+    pub fn of(self, values: &[f64]) -> Option<f64> {
+        let above = values.len() * (1000 - self.per_mille) / 1000;
+        (above >= Self::ABOVE).then(|| quantile(values, self.per_mille as f64 / 1000.0))
+    }
+}
+
 /// The least value that at least `share` of all do not exceed. 0 of none.
-pub fn quantile(values: &[f64], share: f64) -> f64 {
+fn quantile(values: &[f64], share: f64) -> f64 {
     let values = sorted(values);
     let rank = (share * values.len() as f64).ceil() as usize;
     values.get(rank.clamp(1, values.len().max(1)) - 1).copied().unwrap_or_default()
@@ -58,6 +80,18 @@ mod tests {
         assert_eq!(quantile(&values, 1.0), 1000.0);
         assert_eq!(quantile(&values, 0.0), 1.0);
         assert_eq!(quantile(&[], 0.5), 0.0);
+    }
+
+    #[test]
+    fn a_quantile_needs_values_above_it() {
+        let values: Vec<f64> = (1..=10_000).map(f64::from).collect();
+        let of = |quantile: Quantile, count| values.get(..count).and_then(|values| quantile.of(values));
+        assert_eq!(of(Quantile::P999, 10_000), Some(9990.0));
+        assert_eq!(of(Quantile::P999, 9999), None);
+        assert_eq!(of(Quantile::P99, 1000), Some(990.0));
+        assert_eq!(of(Quantile::P99, 999), None);
+        assert_eq!(of(Quantile::MEDIAN, 20), Some(10.0));
+        assert_eq!(of(Quantile::MEDIAN, 19), None);
     }
 
     /// Drift that hits both alike does not show.

@@ -13,11 +13,11 @@ use anyhow::{Context, Result};
 use tests::{daemon::Daemon, deadline::patience};
 
 use crate::{
-    Scale,
     arena::{self, Arena},
     library::{self, Library},
     peers::Reader,
     report::{Figure, Target},
+    scale::Scale,
     stats::{median, paired_ratio},
 };
 
