@@ -164,8 +164,9 @@ impl State {
     }
 
     /// The slot's inode is deleted, unless the slot has changed hands since.
+    /// Unless it is in memory again: a client that came back has just brought it there.
     pub(super) fn forget(&mut self, gone: &Gone, wake: &mut Vec<ClientIndex>) {
-        if self.is_current(gone) {
+        if self.is_current(gone) && self.probe(gone.slot).is_err() {
             self.tell(gone.slot, FORGET, wake);
         }
     }

@@ -188,6 +188,23 @@ fn what_waits_for_its_client_makes_room_for_others() {
 }
 
 #[test]
+fn an_inode_that_a_client_brings_back_while_it_is_taken_for_gone_is_not_forgotten() {
+    let (mut bench, file, _, version) = watched(true);
+    bench.model.evict(1);
+    bench.successor(false);
+    let look = bench.hub.look(1, 0);
+    let [gone] = look.gone.as_slice() else { panic!("{look:?}") };
+    bench.model.edit(1, |probe| probe.inode = 77);
+    let client = bench.client();
+    bench.again(client, file, version);
+    bench.hub.deleted(gone);
+    assert_eq!(bench.told(client), []);
+    bench.model.mark(1, by_other(DATA));
+    bench.dispatch();
+    assert_eq!(bench.told(client), [(1, DATA)]);
+}
+
+#[test]
 fn an_inode_that_ends_while_nobody_is_there_takes_its_slot_with_it() {
     let (mut bench, _, client, _) = watched(false);
     bench.cut(client);
