@@ -201,7 +201,7 @@ fn ring_full(index: u32) {
 /// What the inode says now may never be told where it is not faithful, and stores to a mapping change it late.
 #[inline(always)]
 unsafe fn store_attrs(slot: *mut Slot, inode: u64, version: u64) {
-    if !kernel::is_faithful(inode) || kernel::mapped(inode) > 0 {
+    if !kernel::is_faithful(inode, kernel::magic(inode)) || kernel::mapped(inode) > 0 {
         return;
     }
     // SAFETY: `slot` is a map value.

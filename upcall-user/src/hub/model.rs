@@ -9,12 +9,13 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering::SeqCst},
     },
+    time::Duration,
 };
 
 use upcall_common::abi::{Attrs, Key, Probe, Word};
 
 use super::{
-    Index, Slots,
+    ClientIndex, Hub, Index, RegisterError, Registered, Slots, Wanted, Wish,
     kernel::{Kernel, KernelCounts},
     slots::{NET, View, Words, tests},
 };
@@ -37,6 +38,21 @@ pub(crate) struct Model {
     pub(super) world: Arc<Mutex<World>>,
     memory: Arc<Vec<Words>>,
     index: Index,
+}
+
+impl Hub {
+    /// Makes one interest.
+    pub(crate) fn register_one(
+        &self,
+        client: ClientIndex,
+        file: BorrowedFd<'_>,
+        wish: Wish,
+        lifetime: Option<Duration>,
+        known: u64,
+    ) -> Result<Registered, RegisterError> {
+        let wanted = Wanted { file, origin: None, wish, lifetime, known };
+        self.register(client, vec![wanted]).pop().expect("a result")
+    }
 }
 
 struct Memory(Arc<Vec<Words>>);
@@ -144,8 +160,9 @@ impl Model {
 }
 
 impl Kernel for Model {
-    fn identify(&mut self, fd: BorrowedFd<'_>) -> io::Result<Option<Probe>> {
-        Ok(self.world.lock().expect("world").inodes.get(&fd.as_raw_fd()).copied())
+    fn identify(&mut self, files: &[BorrowedFd<'_>]) -> io::Result<Vec<Option<Probe>>> {
+        let world = self.world.lock().expect("world");
+        Ok(files.iter().map(|file| world.inodes.get(&file.as_raw_fd()).copied()).collect())
     }
 
     fn peek(&mut self, inode: u64) -> io::Result<Option<Probe>> {
