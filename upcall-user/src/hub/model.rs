@@ -1,7 +1,7 @@
 //! A kernel without a kernel: marks slots by the rules of the BPF programs.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     io,
     ops::Deref,
     os::fd::{AsRawFd, BorrowedFd},
@@ -31,6 +31,8 @@ pub(super) struct World {
     pub(super) skipped: Option<u64>,
     pub(super) marked: u64,
     pub(super) dirty: Vec<u32>,
+    /// What happens after each identification, one after another.
+    pub(super) meanwhile: VecDeque<fn(&Model)>,
 }
 
 #[derive(Clone)]
@@ -161,8 +163,12 @@ impl Model {
 
 impl Kernel for Model {
     fn identify(&mut self, files: &[BorrowedFd<'_>]) -> io::Result<Vec<Option<Probe>>> {
-        let world = self.world.lock().expect("world");
-        Ok(files.iter().map(|file| world.inodes.get(&file.as_raw_fd()).copied()).collect())
+        let mut world = self.world.lock().expect("world");
+        let answers = files.iter().map(|file| world.inodes.get(&file.as_raw_fd()).copied()).collect();
+        let next = world.meanwhile.pop_front();
+        drop(world);
+        next.into_iter().for_each(|happen| happen(self));
+        Ok(answers)
     }
 
     fn peek(&mut self, inode: u64) -> io::Result<Option<Probe>> {

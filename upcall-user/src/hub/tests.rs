@@ -2,6 +2,7 @@
 
 mod adopt;
 mod names;
+mod register;
 
 use std::{
     fs::File,
