@@ -88,7 +88,7 @@ pub enum Counter {
 pub const COUNTERS: u32 = 5;
 
 /// Inodes that the identity programs are asked about in one run. The verifier goes through every one of them.
-pub const PROBES: u32 = 16;
+pub const PROBES: u32 = 8;
 
 /// What the identity programs say of an inode.
 #[repr(C)]
