@@ -9,13 +9,15 @@ use upcall_common::{
 };
 
 use crate::{
-    event, index,
+    event::{self, Told},
+    index,
     kernel::{self, Ptr},
     maps::{ALIASES, SLOTS, control, count},
     shared::{Dirty, View},
 };
 
 /// A change that a hook saw.
+#[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Change {
     pub changes: u32,
@@ -90,7 +92,7 @@ pub fn alias(below: Key, what: Change) {
             ((*slot).key, (&raw const (*slot).inode).read_volatile())
         };
         if event::wanted() {
-            event::tell(key, inode, 0, CURRENT, what);
+            event::tell(&Told { key, inode, dentry: 0, what, by: CURRENT });
         }
     }
 }
@@ -136,7 +138,7 @@ fn target<const FINAL: bool>(
         mark::<FINAL>(index, inode, generation, what.changes, by());
     }
     if event::wanted() {
-        event::tell(key, inode, dentry, by(), what);
+        event::tell(&Told { key, inode, dentry, what, by: by() });
     }
 }
 

@@ -87,8 +87,8 @@ pub enum Counter {
 /// Number of [`Counter`]s.
 pub const COUNTERS: u32 = 5;
 
-/// Inodes that the identity programs are asked about in one run. The verifier goes through every one of them.
-pub const PROBES: u32 = 8;
+/// Inodes that the identity programs are asked about in one run.
+pub const PROBES: u32 = 64;
 
 /// What the identity programs say of an inode.
 #[repr(C)]
