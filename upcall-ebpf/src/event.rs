@@ -25,9 +25,31 @@ pub fn wanted() -> bool {
     control().is_some_and(|control| unsafe { (&raw const (*control).events_on).read_volatile() } != 0)
 }
 
-/// Writes an event. `dentry` may be 0: then one is taken from the inode.
+/// What an event is about.
+#[repr(C)]
+pub struct Told {
+    pub key: Key,
+    pub inode: u64,
+    /// 0: one is taken from the inode.
+    pub dentry: u64,
+    pub what: Change,
+    pub by: u32,
+}
+
+/// Writes an event. Exported as [`crate::index::slot_of`] is.
+#[unsafe(no_mangle)]
 #[inline(never)]
-pub fn tell(key: Key, inode: u64, dentry: u64, by: u32, what: Change) {
+pub extern "C" fn tell(told: *const Told) -> i32 {
+    // SAFETY: the callers' own, alive until this returns; the verifier wants to see that it may not be null.
+    if let Some(told) = unsafe { told.as_ref() } {
+        write(told);
+    }
+    0
+}
+
+#[inline(always)]
+fn write(told: &Told) {
+    let &Told { key, inode, dentry, what, by } = told;
     // Whoever looks writes what is shown to one of these: that must not be shown again.
     if what.changes & DATA != 0 && kernel::is_stream(inode) {
         return;

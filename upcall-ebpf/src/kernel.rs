@@ -12,6 +12,8 @@ use aya_ebpf::helpers::{
 };
 use upcall_common::abi::{ABSENT, Attrs, BUSY_DIO, BUSY_SHARED, BUSY_WRITER, Key, Offsets};
 
+use crate::maps::INODE_WORDS;
+
 #[unsafe(no_mangle)]
 static OFFSETS: Offsets = Offsets::UNSET;
 
@@ -47,6 +49,34 @@ pub fn probe<T: Copy + Default>(base: u64, offset: u32) -> T {
     // SAFETY: the helper survives any source address and writes `size_of::<T>` bytes, plain integers.
     unsafe { bpf_probe_read_kernel((&raw mut value).cast(), size_of::<T>() as u32, at) };
     value
+}
+
+/// Where fields of a structure are read: behind a pointer that the verifier knows, or behind an address.
+pub trait Fields: Copy {
+    fn field<T: Copy + Default>(self, offset: u32) -> T;
+}
+
+impl Fields for Ptr {
+    #[inline(always)]
+    fn field<T: Copy + Default>(self, offset: u32) -> T {
+        load(self, offset)
+    }
+}
+
+impl Fields for u64 {
+    #[inline(always)]
+    fn field<T: Copy + Default>(self, offset: u32) -> T {
+        probe(self, offset)
+    }
+}
+
+/// A copy of an inode: to take it whole costs little more than to read one field.
+#[inline(always)]
+pub fn copy(inode: u64, room: *mut [u64; INODE_WORDS]) -> Ptr {
+    let bytes = offset!(inode_bytes);
+    // SAFETY: the helper survives any source address; the verifier compares the size, a constant to it, with the room.
+    unsafe { bpf_probe_read_kernel(room.cast(), bytes, inode as *const c_void) };
+    room as Ptr
 }
 
 /// A field of the structure that field `base` of `ptr` points to.
@@ -90,7 +120,7 @@ const TMPFS_MAGIC: u64 = 0x0102_1994;
 
 /// The subvolume of a btrfs inode: each has inode numbers of its own.
 #[inline(always)]
-fn subvolume(inode: u64, magic: u64) -> u32 {
+pub fn subvolume(inode: u64, magic: u64) -> u32 {
     if magic != BTRFS_SUPER_MAGIC || offset!(btrfs_inode_vfs) == ABSENT {
         return 0;
     }
@@ -98,20 +128,25 @@ fn subvolume(inode: u64, magic: u64) -> u32 {
     probe(probe(whole, offset!(btrfs_inode_root)), offset!(btrfs_root_id))
 }
 
+/// The magic number of the inode's filesystem.
 #[inline(always)]
-pub fn is_overlay(inode: u64) -> bool {
-    let sb: u64 = probe(inode, offset!(inode_sb));
-    probe::<u64>(sb, offset!(sb_magic)) == OVERLAYFS_SUPER_MAGIC && offset!(ovl_inode_vfs) != ABSENT
+pub fn magic(inode: impl Fields) -> u64 {
+    probe(inode.field(offset!(inode_sb)), offset!(sb_magic))
+}
+
+/// Whether an inode of such a filesystem is an overlay's.
+#[inline(always)]
+pub fn is_overlay(magic: u64) -> bool {
+    magic == OVERLAYFS_SUPER_MAGIC && offset!(ovl_inode_vfs) != ABSENT
 }
 
 /// Whether the inode itself has the attributes that a reader is told, as far as is known of its filesystem. An overlay's
 /// gets times late, XFS keeps the sizes of directories elsewhere, and a network filesystem or FUSE asks its server.
 #[inline(always)]
-pub fn is_faithful(inode: u64) -> bool {
-    let sb: u64 = probe(inode, offset!(inode_sb));
-    match probe::<u64>(sb, offset!(sb_magic)) {
+pub fn is_faithful(inode: impl Fields, magic: u64) -> bool {
+    match magic {
         EXT4_SUPER_MAGIC | TMPFS_MAGIC | BTRFS_SUPER_MAGIC => true,
-        XFS_SUPER_MAGIC => probe::<u16>(inode, offset!(inode_mode)) & S_IFMT == S_IFREG,
+        XFS_SUPER_MAGIC => inode.field::<u16>(offset!(inode_mode)) & S_IFMT == S_IFREG,
         _ => false,
     }
 }
@@ -134,32 +169,32 @@ pub fn is_dying(inode: u64) -> bool {
 
 /// How many shared mappings of the inode may be written to.
 #[inline(always)]
-pub fn mapped(inode: u64) -> u32 {
-    let writable: i32 = probe(probe(inode, offset!(inode_mapping)), offset!(mapping_writable));
+pub fn mapped(inode: impl Fields) -> u32 {
+    let writable: i32 = probe(inode.field(offset!(inode_mapping)), offset!(mapping_writable));
     // Below zero: writable mappings are denied.
     if writable > 0 { writable as u32 } else { 0 }
 }
 
 #[inline(always)]
-pub fn generation(inode: u64) -> u32 {
-    probe(inode, offset!(inode_generation))
+pub fn generation(inode: impl Fields) -> u32 {
+    inode.field(offset!(inode_generation))
 }
 
 /// The nanoseconds of ctime carry a flag in the top bit on multigrain filesystems.
 const NSEC_MASK: u32 = 0x7fff_ffff;
 
 #[inline(always)]
-pub fn attrs(inode: u64) -> Attrs {
+pub fn attrs(inode: impl Fields) -> Attrs {
     Attrs {
-        size: probe(inode, offset!(inode_size)),
-        mtime_sec: probe(inode, offset!(inode_mtime_sec)),
-        ctime_sec: probe(inode, offset!(inode_ctime_sec)),
-        mtime_nsec: probe(inode, offset!(inode_mtime_nsec)),
-        ctime_nsec: probe::<u32>(inode, offset!(inode_ctime_nsec)) & NSEC_MASK,
-        mode: probe::<u16>(inode, offset!(inode_mode)) as u32,
-        uid: probe(inode, offset!(inode_uid)),
-        gid: probe(inode, offset!(inode_gid)),
-        nlink: probe(inode, offset!(inode_nlink)),
+        size: inode.field(offset!(inode_size)),
+        mtime_sec: inode.field(offset!(inode_mtime_sec)),
+        ctime_sec: inode.field(offset!(inode_ctime_sec)),
+        mtime_nsec: inode.field(offset!(inode_mtime_nsec)),
+        ctime_nsec: inode.field::<u32>(offset!(inode_ctime_nsec)) & NSEC_MASK,
+        mode: inode.field::<u16>(offset!(inode_mode)) as u32,
+        uid: inode.field(offset!(inode_uid)),
+        gid: inode.field(offset!(inode_gid)),
+        nlink: inode.field(offset!(inode_nlink)),
     }
 }
 
@@ -191,9 +226,9 @@ const RWSEM_READERS: u64 = !0xff & !(1 << 63);
 
 /// What is under way on the inode: a combination of the `BUSY_*` bits.
 #[inline(always)]
-pub fn busy(inode: u64) -> u32 {
-    let rwsem: u64 = probe(inode, offset!(inode_rwsem_count));
-    let dio: u32 = probe(inode, offset!(inode_dio_count));
+pub fn busy(inode: impl Fields) -> u32 {
+    let rwsem: u64 = inode.field(offset!(inode_rwsem_count));
+    let dio: u32 = inode.field(offset!(inode_dio_count));
     (if rwsem & RWSEM_WRITER != 0 { BUSY_WRITER } else { 0 })
         | (if rwsem & RWSEM_READERS != 0 { BUSY_SHARED } else { 0 })
         | (if dio != 0 { BUSY_DIO } else { 0 })
@@ -230,7 +265,7 @@ pub fn above(file: Ptr) -> u64 {
         return 0;
     }
     let user: u64 = probe(probe(file as u64, offset!(backing_dentry)), offset!(dentry_inode));
-    if user != 0 && is_overlay(user) && upper(user) == inode { user } else { 0 }
+    if user != 0 && is_overlay(magic(user)) && upper(user) == inode { user } else { 0 }
 }
 
 #[inline(always)]

@@ -25,7 +25,10 @@ pub static CONTROL: Array<Control> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
 pub static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(abi::COUNTERS, 0);
 #[map]
-pub static PROBE: Array<Probe> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+pub static PROBES: Array<Probe> = Array::with_max_entries(abi::PROBES, BPF_F_MMAPABLE);
+/// Room for a copy of an inode that the daemon asks about: one at a time.
+#[map]
+pub static INODE: Array<[u64; INODE_WORDS]> = Array::with_max_entries(1, 0);
 #[map]
 pub static SYSCALLS: Array<Syscall> = Array::with_max_entries(abi::SYSCALLS, 0);
 
@@ -65,6 +68,9 @@ pub struct Direct {
     pub by: u32,
     pub pad: u32,
 }
+
+/// More than `struct inode` takes on any kernel, debugging ones included.
+pub const INODE_WORDS: usize = 256;
 
 #[inline(always)]
 pub fn count(counter: Counter) {

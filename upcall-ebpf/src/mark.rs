@@ -9,13 +9,15 @@ use upcall_common::{
 };
 
 use crate::{
-    event, index,
+    event::{self, Told},
+    index,
     kernel::{self, Ptr},
     maps::{ALIASES, SLOTS, control, count},
     shared::{Dirty, View},
 };
 
 /// A change that a hook saw.
+#[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Change {
     pub changes: u32,
@@ -90,7 +92,7 @@ pub fn alias(below: Key, what: Change) {
             ((*slot).key, (&raw const (*slot).inode).read_volatile())
         };
         if event::wanted() {
-            event::tell(key, inode, 0, CURRENT, what);
+            event::tell(&Told { key, inode, dentry: 0, what, by: CURRENT });
         }
     }
 }
@@ -136,7 +138,7 @@ fn target<const FINAL: bool>(
         mark::<FINAL>(index, inode, generation, what.changes, by());
     }
     if event::wanted() {
-        event::tell(key, inode, dentry, by(), what);
+        event::tell(&Told { key, inode, dentry, what, by: by() });
     }
 }
 
@@ -201,7 +203,7 @@ fn ring_full(index: u32) {
 /// What the inode says now may never be told where it is not faithful, and stores to a mapping change it late.
 #[inline(always)]
 unsafe fn store_attrs(slot: *mut Slot, inode: u64, version: u64) {
-    if !kernel::is_faithful(inode) || kernel::mapped(inode) > 0 {
+    if !kernel::is_faithful(inode, kernel::magic(inode)) || kernel::mapped(inode) > 0 {
         return;
     }
     // SAFETY: `slot` is a map value.

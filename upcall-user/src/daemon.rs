@@ -18,7 +18,7 @@ use crate::{
     hub::{Hub, Limits, Pace},
     logging, mounts,
     names::{self, Namer},
-    server::{Gaps, Listeners, Outlets, Service},
+    server::{Gaps, Listeners, Outlets, STEPS_AT_ONCE, Service},
     source::{self, Loaded, PinError, Pins, Sizes, Takeover},
     sys::{clock, memory, readiness},
     unmount,
@@ -53,7 +53,7 @@ pub fn run(config: &Config) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         // What one connection waits for, however long, keeps no other one waiting.
-        .max_blocking_threads(most_connections(config) + SPARE)
+        .max_blocking_threads(most_connections(config) * STEPS_AT_ONCE + SPARE)
         .build()?;
     // Before anything is pinned: whoever ends the daemon now must not leave it behind.
     let end = runtime.block_on(async { End::new() })?;
@@ -248,7 +248,7 @@ async fn look_for_gaps(gaps: Arc<Gaps>) {
 }
 
 /// Connections beyond the clients that there may be, so that one too many is told why it is refused; and
-/// threads beyond one a connection, for the daemon itself.
+/// threads beyond those of connections, for the daemon itself.
 const SPARE: usize = 64;
 
 fn most_connections(config: &Config) -> usize {

@@ -29,8 +29,8 @@ pub mod maps {
     pub const CONTROL: &str = "CONTROL";
     /// Per-CPU counters, indexed by [`super::Counter`].
     pub const COUNTERS: &str = "COUNTERS";
-    /// One [`super::Probe`], where the identity programs answer.
-    pub const PROBE: &str = "PROBE";
+    /// Array of [`super::Probe`], mmapped by the daemon: where the identity programs are asked, and answer.
+    pub const PROBES: &str = "PROBES";
     /// Array of [`super::Syscall`] by system call number: how `timestamp` names a change.
     pub const SYSCALLS: &str = "SYSCALLS";
 }
@@ -87,13 +87,16 @@ pub enum Counter {
 /// Number of [`Counter`]s.
 pub const COUNTERS: u32 = 5;
 
+/// Inodes that the identity programs are asked about in one run.
+pub const PROBES: u32 = 64;
+
 /// What the identity programs say of an inode.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Probe {
     pub key: Key,
     pub attrs: Attrs,
-    /// Kernel address of the inode; 0 where there was none.
+    /// Kernel address of the inode; 0 where there was none. In a question: the descriptor.
     pub inode: u64,
     pub generation: u32,
     /// A combination of the `BUSY_*` bits.
@@ -113,6 +116,8 @@ pub struct Probe {
 impl Probe {
     /// The record in words.
     pub const WORDS: usize = 14;
+    /// Which of them is `inode`.
+    pub const INODE: usize = 8;
 
     /// From the record as little-endian machines lay it out.
     pub const fn from_words(words: [u64; Self::WORDS]) -> Self {
@@ -155,6 +160,7 @@ pub struct Syscall {
 const _: () = {
     assert!(size_of::<Control>() == 72);
     assert!(size_of::<Probe>() == 8 * Probe::WORDS);
+    assert!(core::mem::offset_of!(Probe, inode) == 8 * Probe::INODE);
     assert!(size_of::<Syscall>() == 12);
     assert!(size_of::<Bucket>() == 64);
 };

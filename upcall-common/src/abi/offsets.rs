@@ -35,6 +35,8 @@ macro_rules! offsets {
 offsets! {
     sb_dev,
     sb_magic,
+    /// The size of `struct inode`.
+    inode_bytes,
     inode_sb,
     inode_ino,
     inode_generation,

@@ -1,6 +1,5 @@
 use std::fs;
 use std::io;
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
 
@@ -10,7 +9,6 @@ use nix::sys::statfs::{BTRFS_SUPER_MAGIC, fstatfs};
 use super::inode::{Kind, kind};
 use super::root::{Availability, Lasting, NoRoot, Root};
 use crate::mounts::Table;
-use crate::sys::file::mount_of;
 
 /// The inode number of every btrfs subvolume's root.
 const BTRFS_SUBVOLUME_ROOT: u64 = 256;
@@ -114,7 +112,7 @@ impl Export {
         Ok(Self {
             given: std::path::absolute(given).map_err(failed("make its path absolute"))?,
             lasting: root.lasting().map_err(failed("look at it"))?,
-            mounted: root.is_mount().map_err(failed("find its mount"))?,
+            mounted: root.mount.is_root,
             whole_filesystem: is_whole_filesystem(&root).map_err(failed("find its mount"))?,
             path,
             kind,
@@ -128,7 +126,7 @@ impl Export {
             if root.lasting()? == self.lasting {
                 return Ok(root);
             }
-            let unmounted = self.mounted && !root.is_mount()?;
+            let unmounted = self.mounted && !root.mount.is_root;
             let now = if unmounted { Availability::Unmounted } else { Availability::Replaced };
             Err(NoRoot::Unavailable(now))
         });
@@ -194,8 +192,8 @@ fn is_whole_filesystem(root: &Root) -> io::Result<bool> {
     if fstatfs(root)?.filesystem_type() == BTRFS_SUPER_MAGIC {
         return Ok(root.identity.ino == BTRFS_SUBVOLUME_ROOT);
     }
-    let mount = mount_of(root.as_fd())?;
     // The root of a bind mount is the root of a mount, but not of the filesystem.
+    let mount = root.mount;
     Ok(mount.is_root && Table::read()?.mounts().any(|it| it.id == mount.id && it.root == "/"))
 }
 

@@ -11,6 +11,7 @@ mod exports;
 mod inode;
 mod links;
 mod locate;
+mod near;
 mod principal;
 mod resolve;
 mod root;

@@ -18,13 +18,13 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
 use nix::sys::stat::Mode;
 
 use super::anchor::{decode, open_readable};
-use super::inode::{Identity, Kind, current_path, look, magic_link};
+use super::inode::{Kind, current_path, identity, kind, magic_link};
 use super::locate::{Place, by_filesystem, by_handle, by_path};
 use super::root::NoRoot;
 use super::walk::{Found, Walker};
 use super::{AccessError, Exports, Principal};
-use crate::sys::file::{may_read, mount_of};
-use crate::sys::handle::{FileHandle, HandleBytes, handle_of};
+use crate::sys::file::may_read;
+use crate::sys::handle::{FileHandle, HandleBytes, handle_and_mount};
 
 /// How a client names a file.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ pub enum Target {
     Descriptor(OwnedFd),
 }
 
-/// An inode that the principal may watch.
+/// An inode that the principal may watch, if it is of a kind that can be watched.
 #[derive(Debug)]
 pub struct Resolved {
     /// Of the inode itself: `O_PATH`, so that holding it has no side effects.
@@ -164,7 +164,9 @@ fn readable<'t>(found: Found, what: impl Display) -> Step<'t> {
 fn inspect<'t>(walker: &mut Walker<'_>, passed: BorrowedFd<'_>) -> Step<'t> {
     let looking = "look at the descriptor";
     // Sockets and pipes go before anything opens them.
-    check_kind(passed)?;
+    if kind(passed).map_err(AccessError::internal(looking))? == Kind::Other {
+        return Err(AccessError::Unsupported("only regular files and directories can be watched".to_owned()));
+    }
     let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
     let fd = open(&magic_link(passed), flags, Mode::empty())
         .map_err(|errno| AccessError::internal(looking)(errno.into()))?;
@@ -216,9 +218,7 @@ fn finish(walker: &mut Walker<'_>, state: State<'_>) -> Result<Resolved, AccessE
     let State::Proven(Found { fd, export }) = state else {
         return Err(AccessError::BadTarget("the target could not be resolved".to_owned()));
     };
-    let dev = check_kind(fd.as_fd())?.dev;
-    let handle =
-        own_handle(walker, export, fd.as_fd(), dev).map_err(AccessError::internal("look at the file"))?;
+    let handle = own_handle(walker, export, fd.as_fd()).map_err(AccessError::internal("look at the file"))?;
     Ok(Resolved { fd, handle, export })
 }
 
@@ -227,21 +227,12 @@ fn own_handle(
     walker: &mut Walker<'_>,
     export: usize,
     fd: BorrowedFd<'_>,
-    dev: u64,
 ) -> std::io::Result<Option<FileHandle>> {
     let Ok(root) = walker.root(export) else { return Ok(None) };
+    let Some((handle, mount)) = handle_and_mount(fd)? else { return Ok(None) };
     // A btrfs subvolume has a device number of its own, yet shares the mount, and its handles.
-    let near = dev == root.identity.dev || mount_of(fd)?.id == mount_of(root.as_fd())?.id;
-    if near { handle_of(fd) } else { Ok(None) }
-}
-
-fn check_kind(fd: BorrowedFd<'_>) -> Result<Identity, AccessError> {
-    match look(fd).map_err(AccessError::internal("look at the file"))? {
-        (Kind::Directory | Kind::Regular, identity) => Ok(identity),
-        (Kind::Other, _) => {
-            Err(AccessError::Unsupported("only regular files and directories can be watched".to_owned()))
-        }
-    }
+    let near = mount == root.mount.id || identity(fd)?.dev == root.identity.dev;
+    Ok(near.then_some(handle))
 }
 
 /// Opens an inode anew, as the daemon, by the handle that [`resolve`] gave. Asks nobody for permission.

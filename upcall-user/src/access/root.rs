@@ -9,7 +9,7 @@ use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::statvfs::fstatvfs;
 
 use super::inode::{Identity, identity};
-use crate::sys::file::mount_of;
+use crate::sys::file::{Mount, mount_of};
 use crate::sys::handle::{FileHandle, handle_of};
 
 /// Tells the root from every other directory that its path may lead to, also when its filesystem has been
@@ -34,6 +34,7 @@ enum Filesystem {
 pub(super) struct Root {
     fd: OwnedFd,
     pub(super) identity: Identity,
+    pub(super) mount: Mount,
 }
 
 /// What became of an export's root.
@@ -73,8 +74,8 @@ impl Root {
             Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP => NoRoot::Unavailable(Availability::Missing),
             other => NoRoot::Errno(other),
         })?;
-        let identity = identity(&fd)?;
-        Ok(Self { fd, identity })
+        let (identity, mount) = (identity(&fd)?, mount_of(fd.as_fd())?);
+        Ok(Self { fd, identity, mount })
     }
 
     pub(super) fn lasting(&self) -> io::Result<Lasting> {
@@ -83,10 +84,6 @@ impl Root {
             id => Filesystem::Id(id),
         };
         Ok(Lasting { filesystem, ino: self.identity.ino, handle: handle_of(self.fd.as_fd())? })
-    }
-
-    pub(super) fn is_mount(&self) -> io::Result<bool> {
-        Ok(mount_of(self.fd.as_fd())?.is_root)
     }
 }
 

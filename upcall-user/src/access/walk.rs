@@ -1,5 +1,6 @@
 //! Opening a path beneath an export, as the user that the thread is at the time.
 
+use std::borrow::Cow;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
@@ -7,6 +8,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 
 use super::exports::Exports;
+use super::near::Near;
 use super::root::{NoRoot, Root};
 use super::{AccessError, links};
 
@@ -30,11 +32,12 @@ pub(super) struct Found {
 pub(super) struct Walker<'a> {
     exports: &'a Exports,
     roots: Vec<Option<Result<Root, NoRoot>>>,
+    near: Option<Near>,
 }
 
 impl<'a> Walker<'a> {
     pub(super) fn new(exports: &'a Exports) -> Self {
-        Self { exports, roots: exports.roots().iter().map(|_| None).collect() }
+        Self { exports, roots: exports.roots().iter().map(|_| None).collect(), near: None }
     }
 
     pub(super) fn exports(&self) -> &'a Exports {
@@ -44,7 +47,10 @@ impl<'a> Walker<'a> {
     /// Follows symlinks that stay in an export.
     pub(super) fn open(&mut self, path: &Path) -> Result<Found, AccessError> {
         check_text(path)?;
-        let mut next = path.to_owned();
+        if let Some(found) = self.open_near(path) {
+            return Ok(found);
+        }
+        let mut next = Cow::Borrowed(path);
         for _ in 0..=MAX_LINKS {
             if let Some(found) = self.open_beneath(&next, path, ResolveFlag::empty())? {
                 return Ok(found);
@@ -54,9 +60,17 @@ impl<'a> Walker<'a> {
                 let root = self.root(beneath.index).ok()?;
                 links::expand(root, beneath)
             });
-            next = expanded.ok_or_else(|| AccessError::not_exported(path))?;
+            next = Cow::Owned(expanded.ok_or_else(|| AccessError::not_exported(path))?);
         }
         Err(too_many_links(path))
+    }
+
+    /// For a neighbour of a path that was opened before. `None`: it takes another look.
+    fn open_near(&mut self, path: &Path) -> Option<Found> {
+        let near = self.near.take()?;
+        let rest = near.rest(path)?;
+        let fd = open_below(self.root(near.index).ok()?, rest, OFlag::empty(), ResolveFlag::empty()).ok()?;
+        Some(Found { fd, export: self.near.insert(near).index })
     }
 
     /// Only if the path is free of symlinks.
@@ -73,7 +87,8 @@ impl<'a> Walker<'a> {
         how: ResolveFlag,
     ) -> Result<Option<Found>, AccessError> {
         let mut unavailable = None;
-        for beneath in self.exports.above(path) {
+        let above = self.exports.above(path);
+        for beneath in &above {
             let opened = self
                 .root(beneath.index)
                 .and_then(|root| open_below(root, beneath.rest, OFlag::empty(), how).map_err(NoRoot::Errno));
@@ -81,7 +96,12 @@ impl<'a> Walker<'a> {
                 Err(NoRoot::Errno(Errno::EXDEV)) => {}
                 Err(NoRoot::Unavailable(why)) => unavailable = why.why_not(),
                 Err(NoRoot::Errno(errno)) => return Err(refusal(errno, asked)),
-                Ok(fd) => return Ok(Some(Found { fd, export: beneath.index })),
+                Ok(fd) => {
+                    if above.len() == 1 {
+                        self.near = Near::of(self.exports, path, *beneath);
+                    }
+                    return Ok(Some(Found { fd, export: beneath.index }));
+                }
             }
         }
         match unavailable {

@@ -21,8 +21,8 @@ pub struct KernelCounts {
 
 /// The kernel side of the slots.
 pub trait Kernel: Send {
-    /// Which inode an open descriptor of this process is, by the very key that the BPF programs compute.
-    fn identify(&mut self, fd: BorrowedFd<'_>) -> io::Result<Option<Probe>>;
+    /// Which inode each of these open files is, by the very key that the BPF programs compute.
+    fn identify(&mut self, files: &[BorrowedFd<'_>]) -> io::Result<Vec<Option<Probe>>>;
     /// What is at the address where an inode was last seen.
     fn peek(&mut self, inode: u64) -> io::Result<Option<Probe>>;
     /// From now on, changes of the inode `below` an overlay's mark the slot of that one too.

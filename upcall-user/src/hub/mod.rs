@@ -40,7 +40,7 @@ pub use clients::{ClientInfo, Process};
 pub use index::{Bucket, Index};
 pub use kernel::{Kernel, KernelCounts};
 pub use names::{Directory, Mark, Named, Names, Waiting};
-pub use register::{Inode, RegisterError, Registered};
+pub use register::{RegisterError, Registered, Wanted};
 pub use registry::{Account, ClientIndex, NoInterest, Origin, Wish};
 pub use settle::Gone;
 pub use slots::{Slots, Words};
@@ -177,30 +177,6 @@ impl Hub {
         state.leaving.push(client);
         drop(state);
         self.rescheduled.notify_one();
-    }
-
-    /// Makes an interest in an inode. `known`: the version the client holds, 0 for none.
-    pub fn register(
-        &self,
-        client: ClientIndex,
-        inode: Inode<'_>,
-        wish: Wish,
-        lifetime: Option<Duration>,
-        known: u64,
-    ) -> Result<Registered, RegisterError> {
-        let mut state = self.lock();
-        let before = state.due();
-        let made = state.register(client, inode, wish, known)?;
-        if lifetime.is_some() {
-            state.lifetimes.set(made.interest, lifetime, Instant::now());
-        }
-        let sooner = state.due().is_sooner_than(&before);
-        drop(state);
-        // Not for each of a batch: to wake the dispatcher costs more than the interest.
-        if sooner {
-            self.reschedule();
-        }
-        Ok(made)
     }
 
     pub fn unregister(&self, client: ClientIndex, interest: u64) -> Result<(), NoInterest> {

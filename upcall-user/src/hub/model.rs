@@ -1,7 +1,7 @@
 //! A kernel without a kernel: marks slots by the rules of the BPF programs.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     io,
     ops::Deref,
     os::fd::{AsRawFd, BorrowedFd},
@@ -9,12 +9,13 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering::SeqCst},
     },
+    time::Duration,
 };
 
 use upcall_common::abi::{Attrs, Key, Probe, Word};
 
 use super::{
-    Index, Slots,
+    ClientIndex, Hub, Index, RegisterError, Registered, Slots, Wanted, Wish,
     kernel::{Kernel, KernelCounts},
     slots::{NET, View, Words, tests},
 };
@@ -30,6 +31,8 @@ pub(super) struct World {
     pub(super) skipped: Option<u64>,
     pub(super) marked: u64,
     pub(super) dirty: Vec<u32>,
+    /// What happens after each identification, one after another.
+    pub(super) meanwhile: VecDeque<fn(&Model)>,
 }
 
 #[derive(Clone)]
@@ -37,6 +40,21 @@ pub(crate) struct Model {
     pub(super) world: Arc<Mutex<World>>,
     memory: Arc<Vec<Words>>,
     index: Index,
+}
+
+impl Hub {
+    /// Makes one interest.
+    pub(crate) fn register_one(
+        &self,
+        client: ClientIndex,
+        file: BorrowedFd<'_>,
+        wish: Wish,
+        lifetime: Option<Duration>,
+        known: u64,
+    ) -> Result<Registered, RegisterError> {
+        let wanted = Wanted { file, origin: None, wish, lifetime, known };
+        self.register(client, vec![wanted]).pop().expect("a result")
+    }
 }
 
 struct Memory(Arc<Vec<Words>>);
@@ -144,8 +162,13 @@ impl Model {
 }
 
 impl Kernel for Model {
-    fn identify(&mut self, fd: BorrowedFd<'_>) -> io::Result<Option<Probe>> {
-        Ok(self.world.lock().expect("world").inodes.get(&fd.as_raw_fd()).copied())
+    fn identify(&mut self, files: &[BorrowedFd<'_>]) -> io::Result<Vec<Option<Probe>>> {
+        let mut world = self.world.lock().expect("world");
+        let answers = files.iter().map(|file| world.inodes.get(&file.as_raw_fd()).copied()).collect();
+        let next = world.meanwhile.pop_front();
+        drop(world);
+        next.into_iter().for_each(|happen| happen(self));
+        Ok(answers)
     }
 
     fn peek(&mut self, inode: u64) -> io::Result<Option<Probe>> {

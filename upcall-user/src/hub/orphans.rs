@@ -17,7 +17,7 @@ impl Hub {
     pub fn found(&self, gone: &Gone, fd: BorrowedFd<'_>) -> Option<bool> {
         let mut wake = Vec::new();
         let mut state = self.lock();
-        let probe = state.identify(fd).ok()?;
+        let probe = state.identify(&[fd]).pop()?.ok()?;
         if (probe.key, probe.generation) != (gone.key, gone.generation) || !state.is_current(gone) {
             return Some(false);
         }

@@ -2,6 +2,7 @@
 
 mod adopt;
 mod names;
+mod register;
 
 use std::{
     fs::File,
@@ -67,9 +68,9 @@ impl Bench {
         cookie: u64,
         mask: u32,
     ) -> Result<Registered, RegisterError> {
-        let inode = Inode { fd: self.files[file].as_fd(), origin: None };
+        let file = self.files[file].as_fd();
         let wish = Wish { cookie, mask, include_own: false };
-        self.hub.register(client, inode, wish, None, 0)
+        self.hub.register_one(client, file, wish, None, 0)
     }
 
     fn dispatch(&self) {
@@ -387,9 +388,9 @@ fn a_client_that_comes_back_is_told_whether_anything_changed() {
     bench.hub.disconnect(leaves);
     let again = |version| {
         let client = bench.client();
-        let inode = Inode { fd: bench.files[file].as_fd(), origin: None };
+        let file = bench.files[file].as_fd();
         let wish = Wish { cookie: 2, mask: ANY, include_own: false };
-        bench.hub.register(client, inode, wish, None, version).expect("register").unchanged
+        bench.hub.register_one(client, file, wish, None, version).expect("register").unchanged
     };
     assert!(again(held));
     bench.model.mark(1, by_other(DATA));
@@ -406,9 +407,9 @@ fn another_inode_under_the_same_name_is_a_change() {
     let held = bench.watch(leaves, before, 1, ANY).expect("watch").version;
     bench.watch(stays, after, 2, ANY).expect("watch");
     bench.hub.disconnect(leaves);
-    let inode = Inode { fd: bench.files[after].as_fd(), origin: None };
+    let file = bench.files[after].as_fd();
     let wish = Wish { cookie: 1, mask: ANY, include_own: false };
-    let made = bench.hub.register(bench.client(), inode, wish, None, held).expect("register");
+    let made = bench.hub.register_one(bench.client(), file, wish, None, held).expect("register");
     assert!(!made.unchanged, "the version held is another inode's");
 }
 
@@ -445,9 +446,9 @@ fn a_client_that_leaves_leaves_nothing_behind() {
     let (client, stays) = (bench.client(), bench.client());
     let lifetime = Some(Duration::from_secs(1000));
     for cookie in 0..2 * STEP as u64 {
-        let inode = Inode { fd: bench.files[file].as_fd(), origin: None };
+        let file = bench.files[file].as_fd();
         let wish = Wish { cookie, mask: ANY, include_own: false };
-        bench.hub.register(client, inode, wish, lifetime, 0).expect("register");
+        bench.hub.register_one(client, file, wish, lifetime, 0).expect("register");
     }
     bench.watch(stays, file, 7, ANY).expect("watch");
     bench.model.mark(1, by_other(DATA));
@@ -626,9 +627,9 @@ fn the_dispatcher_is_woken_by_interests_that_bring_an_appointment_forward_and_by
     let files = [1, 2, 3, 4].map(|ino| bench.file(ino));
     let client = bench.client();
     let register = |file: usize, lifetime: Option<u64>| {
-        let inode = Inode { fd: bench.files[file].as_fd(), origin: None };
+        let file = bench.files[file].as_fd();
         let wish = Wish { cookie: 0, mask: ANY, include_own: false };
-        bench.hub.register(client, inode, wish, lifetime.map(Duration::from_secs), 0).expect("registered");
+        bench.hub.register_one(client, file, wish, lifetime.map(Duration::from_secs), 0).expect("registered");
         bench.rescheduled()
     };
     assert!(!register(files[0], None));

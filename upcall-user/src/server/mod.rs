@@ -3,6 +3,7 @@
 mod gaps;
 mod listen;
 mod outlet;
+mod register;
 mod requests;
 mod session;
 mod stream;
@@ -22,6 +23,7 @@ use crate::{
 pub use gaps::Gaps;
 pub use listen::{ListenError, Listeners};
 pub use outlet::Outlets;
+pub use register::STEPS_AT_ONCE;
 
 /// What all sessions share.
 pub struct Service {

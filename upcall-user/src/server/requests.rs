@@ -1,35 +1,20 @@
 //! What each request asks of the hub, and its answer.
 
-use std::{
-    ffi::OsString,
-    os::{
-        fd::{AsFd, OwnedFd},
-        unix::ffi::OsStringExt,
-    },
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
-use tokio::task::spawn_blocking;
-use upcall_common::{
-    change,
-    wire::{
-        self, Code, FEATURE_NAMES, Known, MAX_BATCH, Message, RegisterItem, Registered, RenewItem,
-        Target as WireTarget,
-    },
-};
+use upcall_common::wire::{self, Code, MAX_BATCH, Message, RenewItem};
 
 use super::{
     Service,
+    register::register,
     session::Peer,
     transport::{Transport, close},
 };
 use crate::{
-    access::{self, AccessError, Export, Exports, Principal, Resolved, Target},
+    access::{Export, Exports},
     events::EventFilter,
-    hub::{ClientIndex, Hub, Inode, NoInterest, Origin, RegisterError, Waiting, Wish},
+    hub::{ClientIndex, Hub, NoInterest},
 };
 
 /// What to do about a request.
@@ -128,163 +113,10 @@ fn code(result: Result<(), NoInterest>) -> Code {
     }
 }
 
-fn lifetime(ms: u32) -> Option<Duration> {
+pub(super) fn lifetime(ms: u32) -> Option<Duration> {
     (ms > 0).then(|| Duration::from_millis(ms.into()))
 }
 
 fn renew(hub: &Hub, client: ClientIndex, item: &RenewItem) -> Code {
     code(hub.renew(client, item.interest, lifetime(item.lifetime_ms)))
-}
-
-/// Files of a batch that are found in one go. Those of the step before may be open as well: together a small part
-/// of the least limit of open files in common use.
-const FOUND_AT_ONCE: usize = 128;
-
-/// Finds the files on a thread of its own, since that waits for disks and takes on the peer's identity; makes
-/// interests of those of one step while those of the next are found.
-async fn register(
-    items: Vec<RegisterItem>,
-    descriptors: Vec<OwnedFd>,
-    peer: &Peer,
-    client: ClientIndex,
-    service: &Arc<Service>,
-) -> Vec<Registered> {
-    let mut descriptors: Vec<Option<OwnedFd>> = descriptors.into_iter().map(Some).collect();
-    let mut answers: Vec<Registered> = Vec::with_capacity(items.len());
-    let (mut places, mut targets) = (Vec::new(), Vec::new());
-    for (place, item) in items.iter().enumerate() {
-        match target(item, &mut descriptors) {
-            Ok(target) => {
-                answers.push(Registered::refused(Code::Internal));
-                places.push(place);
-                targets.push(target);
-            }
-            Err(code) => answers.push(Registered::refused(code)),
-        }
-    }
-    close(descriptors).await;
-    let mut targets = targets.into_iter();
-    let mut steps = places.chunks(FOUND_AT_ONCE).map(|places| {
-        let targets: Vec<Target> = targets.by_ref().take(places.len()).collect();
-        let named = places.iter().map(|place| items.get(*place).is_some_and(|item| wants_names(item, peer)));
-        let named: Vec<bool> = named.collect();
-        let (finder, principal) = (Arc::clone(service), peer.principal.clone());
-        (places, spawn_blocking(move || find(&finder, &principal, &targets, &named)))
-    });
-    let mut step = steps.next();
-    while let Some((places, finding)) = step {
-        let Ok(resolved) = finding.await else {
-            tracing::error!("finding files to watch failed");
-            return answers;
-        };
-        // Not before this step has ended: a connection may keep one thread waiting, no more.
-        step = steps.next();
-        for (&place, found) in places.iter().zip(resolved) {
-            let (Some(answer), Some(item)) = (answers.get_mut(place), items.get(place)) else { continue };
-            *answer = match found {
-                Ok((found, names)) => interest(&service.hub, client, item, found, names),
-                Err(error) => {
-                    tracing::debug!(%error, "registration refused");
-                    Registered::refused(refusal(&error))
-                }
-            };
-        }
-    }
-    answers
-}
-
-fn wants_names(item: &RegisterItem, peer: &Peer) -> bool {
-    item.names && item.mask & change::ENTRIES != 0 && peer.features & FEATURE_NAMES != 0
-}
-
-/// Finds files, and has the kernel report names where they are wanted. May wait for filesystems.
-fn find(
-    service: &Service,
-    principal: &Principal,
-    targets: &[Target],
-    named: &[bool],
-) -> Vec<Result<(Resolved, Option<Waiting>), AccessError>> {
-    let found = access::resolve_batch(&service.exports, principal, targets);
-    let with_names = found.into_iter().zip(named).map(|(found, named)| {
-        let found = found?;
-        let names = named.then(|| service.namer.ask(&found));
-        Ok((found, names))
-    });
-    with_names.collect()
-}
-
-fn target(item: &RegisterItem, descriptors: &mut [Option<OwnedFd>]) -> Result<Target, Code> {
-    if item.mask == 0 || item.mask & !change::ALL != 0 {
-        return Err(Code::BadMask);
-    }
-    let path = |bytes: &[u8]| PathBuf::from(OsString::from_vec(bytes.to_vec()));
-    match &item.target {
-        WireTarget::Path(bytes) => Ok(Target::Path(path(bytes))),
-        WireTarget::Handle { anchor, handle_type, handle } => {
-            Ok(Target::Handle { anchor: path(anchor), handle_type: *handle_type, bytes: handle.clone() })
-        }
-        WireTarget::Descriptor(place) => descriptors
-            .get_mut(usize::from(*place))
-            .and_then(Option::take)
-            .map(Target::Descriptor)
-            .ok_or(Code::BadTarget),
-        WireTarget::Unrecognised(_) => Err(Code::BadTarget),
-    }
-}
-
-fn refusal(error: &AccessError) -> Code {
-    match error {
-        AccessError::NotExported(_) => Code::NotExported,
-        AccessError::NotPermitted(_) => Code::NotPermitted,
-        AccessError::NotFound(_) => Code::NotFound,
-        AccessError::StaleHandle(_) => Code::StaleHandle,
-        AccessError::BadTarget(_) => Code::BadTarget,
-        AccessError::BadName(_) => Code::BadName,
-        AccessError::Unsupported(_) => Code::Unsupported,
-        AccessError::Internal { .. } => {
-            tracing::error!(%error, "cannot find a file to watch");
-            Code::Internal
-        }
-    }
-}
-
-fn interest(
-    hub: &Hub,
-    client: ClientIndex,
-    item: &RegisterItem,
-    found: Resolved,
-    names: Option<Waiting>,
-) -> Registered {
-    let wish = Wish { cookie: item.cookie, mask: item.mask, include_own: item.include_own };
-    let export = found.export;
-    let origin = found.handle.map(|handle| Origin { export, handle });
-    let inode = Inode { fd: found.fd.as_fd(), origin };
-    let made = hub.register(client, inode, wish, lifetime(item.lifetime_ms), item.known_version);
-    #[cfg(feature = "sabotage")]
-    let made = made.map(|made| crate::hub::Registered {
-        unchanged: made.unchanged || crate::sabotage::says_unchanged(),
-        ..made
-    });
-    if let (Ok(made), Some(names)) = (&made, names) {
-        hub.ask_names(made.interest, names);
-    }
-    match made {
-        Ok(made) => Registered {
-            code: Code::Ok,
-            known: match (item.known_version, made.unchanged) {
-                (0, _) => Known::None,
-                (_, true) => Known::Unchanged,
-                (_, false) => Known::Changed,
-            },
-            interest: made.interest,
-            version: made.version,
-            attrs: made.attrs,
-        },
-        Err(error) => Registered::refused(match error {
-            RegisterError::NoSlots => Code::NoSlots,
-            RegisterError::Limit => Code::Limit,
-            RegisterError::Unsupported => Code::Unsupported,
-            RegisterError::Kernel => Code::Internal,
-        }),
-    }
 }

@@ -86,6 +86,16 @@ impl Layout {
         self.first(&[(path, 0)])
     }
 
+    /// The size of a structure in bytes.
+    fn bytes(&self, name: &str) -> Result<u32, LayoutError> {
+        let kinds = self.btf.resolve_types_by_name(name).unwrap_or_default();
+        let size = |kind: &Type| match kind {
+            Type::Struct(outer) => u32::try_from(outer.size()).ok(),
+            _ => None,
+        };
+        kinds.iter().find_map(size).ok_or_else(|| LayoutError::NoField(name.to_owned()))
+    }
+
     fn optional(&self, path: &str) -> u32 {
         self.offset(path).unwrap_or(ABSENT)
     }
@@ -185,6 +195,7 @@ impl Layout {
         Ok(Offsets {
             sb_dev: self.need("super_block.s_dev")?,
             sb_magic: self.need("super_block.s_magic")?,
+            inode_bytes: self.bytes("inode")?,
             inode_sb: self.need("inode.i_sb")?,
             inode_ino: self.need("inode.i_ino")?,
             inode_generation: self.need("inode.i_generation")?,

@@ -130,7 +130,7 @@ pub struct BpfKernel {
 pub(super) struct Maps {
     pub(super) aliases: HashMap<MapData, [u64; 2], u32>,
     pub(super) counters: PerCpuArray<MapData, u64>,
-    pub(super) probe: MappedArray<ProbeWords>,
+    pub(super) probes: MappedArray<ProbeWords>,
 }
 
 impl BpfKernel {
@@ -148,8 +148,8 @@ impl BpfKernel {
         self.flags.clone()
     }
 
-    /// Runs one of the identity programs in this thread's context and reads its answer.
-    fn run(&mut self, name: &'static str, argument: u64) -> io::Result<Option<Probe>> {
+    /// Runs one of the identity programs in this thread's context.
+    fn run(&self, name: &'static str, argument: u64) -> io::Result<()> {
         let program: &RawTracePoint = self
             .programs
             .ebpf
@@ -159,9 +159,15 @@ impl BpfKernel {
         let mut options = RawTracePointRunOptions::new();
         options.args[0] = argument;
         program.test_run(options).map_err(io::Error::other)?;
-        let words = self.maps.probe.first().ok_or_else(|| io::Error::other("the probe map is empty"))?;
-        let probe = Probe::from_words(std::array::from_fn(|i| words[i].load(SeqCst)));
-        Ok((probe.inode != 0).then_some(probe))
+        Ok(())
+    }
+
+    /// The answers of the last run.
+    fn answers(&self) -> impl Iterator<Item = Option<Probe>> {
+        self.maps.probes.iter().map(|words| {
+            let probe = Probe::from_words(std::array::from_fn(|word| words[word].load(SeqCst)));
+            (probe.inode != 0).then_some(probe)
+        })
     }
 
     fn count(&self, counter: Counter) -> io::Result<u64> {
@@ -171,13 +177,22 @@ impl BpfKernel {
 }
 
 impl Kernel for BpfKernel {
-    fn identify(&mut self, fd: BorrowedFd<'_>) -> io::Result<Option<Probe>> {
-        let number = u64::try_from(fd.as_raw_fd()).map_err(io::Error::other)?;
-        self.run("identify", number)
+    fn identify(&mut self, files: &[BorrowedFd<'_>]) -> io::Result<Vec<Option<Probe>>> {
+        let mut found = Vec::with_capacity(files.len());
+        for files in files.chunks(self.maps.probes.len()) {
+            for (words, file) in self.maps.probes.iter().zip(files) {
+                let number = u64::try_from(file.as_raw_fd()).map_err(io::Error::other)?;
+                words[Probe::INODE].store(number, SeqCst);
+            }
+            self.run("identify", files.len() as u64)?;
+            found.extend(self.answers().take(files.len()));
+        }
+        Ok(found)
     }
 
     fn peek(&mut self, inode: u64) -> io::Result<Option<Probe>> {
-        self.run("peek", inode)
+        self.run("peek", inode)?;
+        self.answers().next().ok_or_else(|| io::Error::other("the map of probes is empty"))
     }
 
     fn add_alias(&mut self, below: Key, slot: u32) -> io::Result<()> {

@@ -12,7 +12,10 @@ use aya::{
     programs::{Program as AyaProgram, ProgramError, RawTracePoint, links::FdLink},
 };
 use aya_log::EbpfLogger;
-use upcall_common::{abi::maps, index::buckets};
+use upcall_common::{
+    abi::{PROBES, maps},
+    index::buckets,
+};
 
 use super::{
     Source, SourceChoice,
@@ -149,12 +152,12 @@ pub fn load(
     let slots = array(&ebpf, maps::SLOTS, sizes.slots)?;
     let index = Index::new(Arc::new(array(&ebpf, maps::INDEX, buckets(sizes.slots))?), seed);
     let slots = Slots::new(Box::new(slots), index);
-    let probe = array(&ebpf, maps::PROBE, 1)?;
+    let probes = array(&ebpf, maps::PROBES, PROBES)?;
     let aliases: HashMap<_, [u64; 2], u32> = take(&mut ebpf, maps::ALIASES)?.try_into()?;
     let counters: PerCpuArray<_, u64> = take(&mut ebpf, maps::COUNTERS)?.try_into()?;
     let dirty = take(&mut ebpf, maps::DIRTY)?.try_into()?;
     let events = take(&mut ebpf, maps::EVENTS)?.try_into()?;
-    let maps = Maps { aliases, counters, probe };
+    let maps = Maps { aliases, counters, probes };
     let epoch = flags.epoch();
     let kernel = BpfKernel::new(Programs { ebpf, links }, source, maps, flags, Arc::clone(&misses));
     Ok(Loaded {

@@ -30,6 +30,11 @@ struct Raw {
 
 /// The handle of an open file. `None` where its filesystem has none.
 pub fn handle_of(file: BorrowedFd<'_>) -> io::Result<Option<FileHandle>> {
+    Ok(handle_and_mount(file)?.map(|(handle, _)| handle))
+}
+
+/// The same, with the id of the mount through which the file was opened.
+pub fn handle_and_mount(file: BorrowedFd<'_>) -> io::Result<Option<(FileHandle, u64)>> {
     let mut raw = Raw { handle_bytes: MAX_HANDLE as u32, handle_type: 0, bytes: [0; MAX_HANDLE] };
     let mut mount: i32 = 0;
     // SAFETY: the path is a NUL-terminated literal; `raw` is laid out as `struct file_handle`, with as many
@@ -52,7 +57,9 @@ pub fn handle_of(file: BorrowedFd<'_>) -> io::Result<Option<FileHandle>> {
         Err(error) => return Err(error),
     }
     let bytes = usize::try_from(raw.handle_bytes).ok().and_then(|length| raw.bytes.get(..length));
-    Ok(bytes.map(|bytes| FileHandle { handle_type: raw.handle_type, bytes: HandleBytes::from_slice(bytes) }))
+    let mount = u64::try_from(mount).map_err(io::Error::other)?;
+    let handle = |bytes| FileHandle { handle_type: raw.handle_type, bytes: HandleBytes::from_slice(bytes) };
+    Ok(bytes.map(|bytes| (handle(bytes), mount)))
 }
 
 /// Opens the inode with `O_PATH`. `mount` is any file of the filesystem that is open and not `O_PATH`.
@@ -84,6 +91,7 @@ mod tests {
     use smallvec::smallvec;
 
     use super::*;
+    use crate::sys::file::mount_of;
 
     #[test]
     fn one_inode_has_one_handle_and_an_oversized_one_is_invalid() {
@@ -91,6 +99,8 @@ mod tests {
         let handle = handle_of(here.as_fd()).unwrap();
         assert_eq!(handle, handle_of(File::open(".").unwrap().as_fd()).unwrap());
         assert_ne!(handle, handle_of(File::open("..").unwrap().as_fd()).unwrap());
+        let (_, mount) = handle_and_mount(here.as_fd()).unwrap().unwrap();
+        assert_eq!(mount, mount_of(here.as_fd()).unwrap().id);
         let oversized = FileHandle { handle_type: 1, bytes: smallvec![0; MAX_HANDLE + 1] };
         assert_eq!(open_handle(here.as_fd(), &oversized).unwrap_err().raw_os_error(), Some(libc::EINVAL));
     }

@@ -17,9 +17,9 @@ impl Bench {
     }
 
     fn again(&self, client: ClientIndex, file: usize, known: u64) -> Registered {
-        let inode = Inode { fd: self.files[file].as_fd(), origin: None };
+        let file = self.files[file].as_fd();
         let wish = Wish { cookie: 1, mask: ANY, include_own: false };
-        self.hub.register(client, inode, wish, None, known).expect("registered")
+        self.hub.register_one(client, file, wish, None, known).expect("registered")
     }
 
     /// The client's connection breaks, and its interests are taken away.

@@ -90,9 +90,9 @@ fn names_go_with_the_news_that_waits_or_make_some() {
 #[test]
 fn directories_that_share_a_slot_share_no_names() {
     let mut naming = Naming::new(1);
-    let inode = Inode { fd: naming.bench.files[0].as_fd(), origin: None };
+    let file = naming.bench.files[0].as_fd();
     let wish = Wish { cookie: 7, mask: ENTRIES, include_own: false };
-    let made = naming.bench.hub.register(naming.client, inode, wish, None, 0).expect("register");
+    let made = naming.bench.hub.register_one(naming.client, file, wish, None, 0).expect("register");
     let (sender, _released) = unbounded_channel();
     let mark = Arc::new(Mark::new(directory(70), sender));
     naming.bench.hub.ask_names(made.interest, Waiting::new(Some(mark)));
@@ -140,9 +140,9 @@ fn own_changes_are_not_named_to_who_does_not_want_to_hear_of_them() {
     naming.name(named(0, "unknown", 0));
     assert_eq!(naming.told(), [(0, ENTRIES, bytes(&["another's", "unknown"]), false)]);
     let file = naming.bench.files.len() - 1;
-    let inode = Inode { fd: naming.bench.files[file].as_fd(), origin: None };
+    let file = naming.bench.files[file].as_fd();
     let wish = Wish { cookie: 7, mask: ENTRIES, include_own: true };
-    let made = naming.bench.hub.register(naming.client, inode, wish, None, 0).expect("register");
+    let made = naming.bench.hub.register_one(naming.client, file, wish, None, 0).expect("register");
     let (sender, _released) = unbounded_channel();
     let mark = Arc::new(Mark::new(directory(0), sender));
     naming.bench.hub.ask_names(made.interest, Waiting::new(Some(mark)));

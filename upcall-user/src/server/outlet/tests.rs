@@ -8,7 +8,7 @@ use upcall_common::{
 };
 
 use super::*;
-use crate::hub::{ClientInfo, Inode, Limits, Pace, Wish, model::Model};
+use crate::hub::{ClientInfo, Limits, Pace, Wish, model::Model};
 
 const OTHER_PROCESS: u32 = 4000;
 
@@ -40,10 +40,10 @@ impl Bench {
         let info = ClientInfo { name: "test".into(), address: "unix".into(), uid: 0, pid: 0 };
         let (client, woken) = hub.connect(info, None).expect("room");
         let file = File::open("/dev/null").expect("file");
-        model.add_inode(file.as_fd(), 1);
-        let inode = Inode { fd: file.as_fd(), origin: None };
+        let file = file.as_fd();
+        model.add_inode(file, 1);
         let wish = Wish { cookie: 10, mask: ANY, include_own: false };
-        hub.register(client, inode, wish, None, 0).expect("watched");
+        hub.register_one(client, file, wish, None, 0).expect("watched");
         let (peer, outlet) = pair();
         let (outlets, outlet) = (Outlets::default(), Arc::new(outlet));
         outlets.insert(client, Arc::clone(&outlet));
