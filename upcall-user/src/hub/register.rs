@@ -8,7 +8,10 @@ use upcall_common::{
     index::Full,
 };
 
-use super::{ClientIndex, Origin, State, Wish, settle};
+use super::{
+    ClientIndex, Origin, State, Wish,
+    settle::{self, UNDER_WAY},
+};
 
 /// An inode to be watched.
 #[derive(Debug)]
@@ -94,14 +97,15 @@ impl State {
         if settled {
             view.set_attrs(settle::sure_at(version, &probe), &probe.attrs);
         }
-        if self.kernel.marks_early() {
-            resting &= !settle::may_stay_silent(&probe.attrs, clock);
-            if !resting {
-                let changes = DATA | SIZE | TIMES;
-                self.note(slot, changes, Originator::Unknown);
-            }
-            resting &= !self.trail.contains(slot);
+        let early = self.kernel.marks_early();
+        resting &= !(early && settle::may_stay_silent(&probe.attrs, clock));
+        if probe.busy != 0 {
+            // It may have begun before there was anything to mark, and the hook at its end may never run.
+            self.note(slot, UNDER_WAY, Originator::Unknown);
+        } else if early && !resting {
+            self.note(slot, DATA | SIZE | TIMES, Originator::Unknown);
         }
+        resting &= !(early && self.trail.contains(slot));
         self.orphan(slot, probe.attrs.nlink);
         resting &= probe.mapped == 0;
         let copied_up = self.follow_layer(slot, &probe);

@@ -2,6 +2,7 @@
 
 mod adopt;
 mod names;
+mod under_way;
 
 use std::{
     fs::File,
