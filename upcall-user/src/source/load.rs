@@ -174,6 +174,14 @@ pub fn load(
     })
 }
 
+/// What would be lost of a source at work. Whatever is at work already misses nothing by it.
+pub(super) fn rehearse(source: Source, sizes: Sizes) -> Result<Vec<Lost>, LoadError> {
+    let layout = Layout::of_running_kernel()?;
+    let btf = Btf::from_sys_fs().map_err(aya::EbpfError::from)?;
+    let mut ebpf = load_object(&layout, &btf, sizes, 0, None)?;
+    Attacher { ebpf: &mut ebpf, layout: &layout, btf: &btf }.rehearse(source)
+}
+
 /// Pins the links in the place of an earlier daemon's, if there was one.
 fn keep(
     set: &PinSet,
@@ -265,7 +273,7 @@ fn refused(name: &'static str, error: &ProgramError) -> LoadError {
     LoadError::Program { name, reason: describe(error) }
 }
 
-fn why(error: LoadError) -> String {
+pub(super) fn why(error: LoadError) -> String {
     match error {
         LoadError::Source { why, .. } => why,
         other => other.to_string(),
