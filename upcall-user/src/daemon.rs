@@ -230,8 +230,8 @@ async fn serve(
 
 /// Inodes that an earlier daemon watched, and what was marked since its end.
 fn take_over(hub: &Hub, takeover: Option<Takeover>) -> Result<()> {
-    let Some(Takeover { gap }) = takeover else { return Ok(()) };
-    let inodes = hub.adopt(gap).context("taking over what an earlier daemon watched")?;
+    let Some(Takeover { gap, since }) = takeover else { return Ok(()) };
+    let inodes = hub.adopt(gap, since).context("taking over what an earlier daemon watched")?;
     hub.scan();
     tracing::info!(inodes, gap, "took over what an earlier daemon watched");
     Ok(())

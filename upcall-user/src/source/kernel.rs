@@ -148,36 +148,44 @@ impl BpfKernel {
         self.flags.clone()
     }
 
-    /// Runs one of the identity programs in this thread's context and reads its answer.
-    fn run(&mut self, name: &'static str, argument: u64) -> io::Result<Option<Probe>> {
-        let program: &RawTracePoint = self
-            .programs
-            .ebpf
-            .program(name)
-            .and_then(|program: &Program| program.try_into().ok())
-            .ok_or_else(|| io::Error::other(format!("no BPF program {name}")))?;
-        let mut options = RawTracePointRunOptions::new();
-        options.args[0] = argument;
-        program.test_run(options).map_err(io::Error::other)?;
-        let words = self.maps.probe.first().ok_or_else(|| io::Error::other("the probe map is empty"))?;
-        let probe = Probe::from_words(std::array::from_fn(|i| words[i].load(SeqCst)));
-        Ok((probe.inode != 0).then_some(probe))
-    }
-
     fn count(&self, counter: Counter) -> io::Result<u64> {
         let values = self.maps.counters.get(&(counter as u32), 0).map_err(io::Error::other)?;
         Ok(values.iter().sum())
     }
 }
 
+/// Runs one of the identity programs in this thread's context and reads its answer.
+fn ask(
+    ebpf: &Ebpf,
+    answer: &MappedArray<ProbeWords>,
+    name: &'static str,
+    argument: u64,
+) -> io::Result<Option<Probe>> {
+    let program: &RawTracePoint = ebpf
+        .program(name)
+        .and_then(|program: &Program| program.try_into().ok())
+        .ok_or_else(|| io::Error::other(format!("no BPF program {name}")))?;
+    let mut options = RawTracePointRunOptions::new();
+    options.args[0] = argument;
+    program.test_run(options).map_err(io::Error::other)?;
+    let words = answer.first().ok_or_else(|| io::Error::other("the probe map is empty"))?;
+    let probe = Probe::from_words(std::array::from_fn(|i| words[i].load(SeqCst)));
+    Ok((probe.inode != 0).then_some(probe))
+}
+
+/// What is at the address where an inode was last seen.
+pub(super) fn peek(ebpf: &Ebpf, answer: &MappedArray<ProbeWords>, inode: u64) -> io::Result<Option<Probe>> {
+    ask(ebpf, answer, "peek", inode)
+}
+
 impl Kernel for BpfKernel {
     fn identify(&mut self, fd: BorrowedFd<'_>) -> io::Result<Option<Probe>> {
         let number = u64::try_from(fd.as_raw_fd()).map_err(io::Error::other)?;
-        self.run("identify", number)
+        ask(&self.programs.ebpf, &self.maps.probe, "identify", number)
     }
 
     fn peek(&mut self, inode: u64) -> io::Result<Option<Probe>> {
-        self.run("peek", inode)
+        peek(&self.programs.ebpf, &self.maps.probe, inode)
     }
 
     fn add_alias(&mut self, below: Key, slot: u32) -> io::Result<()> {

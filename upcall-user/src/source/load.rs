@@ -20,9 +20,10 @@ use super::{
     btf::{Layout, LayoutError},
     hooks::Program,
     kernel::{BpfKernel, Flags, Maps, Programs},
-    misses::Misses,
+    misses::{self, Misses},
     pins::{self, PinError, PinSet, Pins},
     syscalls,
+    takeover::{self, Takeover},
 };
 use crate::{
     hub::{Index, Slots},
@@ -97,13 +98,6 @@ pub struct Loaded {
     pub takeover: Option<Takeover>,
 }
 
-/// The maps are those of an earlier daemon.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Takeover {
-    /// There may have been changes since its end that nobody marked.
-    pub gap: bool,
-}
-
 /// Loads the programs and attaches those of the chosen source. With `pins`, takes over what is pinned there, or pins
 /// maps and programs. `epoch`: the name of a new life of the maps, not 0.
 pub fn load(
@@ -121,6 +115,18 @@ pub fn load(
     let flags = Flags::new(control);
     flags.set_events(false);
     let seed = flags.index_seed(buckets(sizes.slots));
+    for name in ["identify", "peek"] {
+        program::<RawTracePoint>(&mut ebpf, name)?.load().map_err(|error| refused(name, &error))?;
+    }
+    // These keep their descriptors, by which the kernel says what the daemon's maps take.
+    let slots = array(&ebpf, maps::SLOTS, sizes.slots)?;
+    let index = Index::new(Arc::new(array(&ebpf, maps::INDEX, buckets(sizes.slots))?), seed);
+    let slots = Slots::new(Box::new(slots), index);
+    let probe = array(&ebpf, maps::PROBE, 1)?;
+    let since = match &set {
+        Some(set) if set.whole => Some(takeover::note_busy(&slots, &ebpf, &probe)?),
+        _ => None,
+    };
     let mut attacher = Attacher { ebpf: &mut ebpf, layout: &layout, btf: &btf };
     let (source, mut attached, lost) = choose(&mut attacher, choice)?;
     let net = (source == Source::Fexit).then(|| attacher.net(&flags)).flatten();
@@ -130,7 +136,7 @@ pub fn load(
     let (programs, links): (Vec<_>, Vec<_>) = attached.into_iter().unzip();
     let misses = Arc::new(Misses::of(descriptors(&ebpf, &programs)?, has_net, flags.clone()));
     let (links, takeover) = match &set {
-        Some(set) => (Vec::new(), keep(set, &programs, links, &flags)?),
+        Some(set) => (Vec::new(), keep(set, &programs, links, &flags, since)?),
         None => (links, None),
     };
     if takeover.is_none() {
@@ -138,18 +144,10 @@ pub fn load(
         flags.set_epoch(epoch);
     }
     let log = EbpfLogger::init(&mut ebpf).ok();
-    for name in ["identify", "peek"] {
-        program::<RawTracePoint>(&mut ebpf, name)?.load().map_err(|error| refused(name, &error))?;
-    }
     let mut table: Array<_, [u32; 3]> = take(&mut ebpf, maps::SYSCALLS)?.try_into()?;
     for (number, call) in syscalls::table() {
         table.set(number, [call.file, call.dir, call.op], 0)?;
     }
-    // These keep their descriptors, by which the kernel says what the daemon's maps take.
-    let slots = array(&ebpf, maps::SLOTS, sizes.slots)?;
-    let index = Index::new(Arc::new(array(&ebpf, maps::INDEX, buckets(sizes.slots))?), seed);
-    let slots = Slots::new(Box::new(slots), index);
-    let probe = array(&ebpf, maps::PROBE, 1)?;
     let aliases: HashMap<_, [u64; 2], u32> = take(&mut ebpf, maps::ALIASES)?.try_into()?;
     let counters: PerCpuArray<_, u64> = take(&mut ebpf, maps::COUNTERS)?.try_into()?;
     let dirty = take(&mut ebpf, maps::DIRTY)?.try_into()?;
@@ -182,21 +180,24 @@ pub(super) fn rehearse(source: Source, sizes: Sizes) -> Result<Vec<Lost>, LoadEr
     Attacher { ebpf: &mut ebpf, layout: &layout, btf: &btf }.rehearse(source)
 }
 
-/// Pins the links in the place of an earlier daemon's, if there was one.
+/// Pins the links in the place of an earlier daemon's, if there was one. `since`: see [`Takeover`].
 fn keep(
     set: &PinSet,
     programs: &[&'static Program],
     links: Vec<FdLink>,
     flags: &Flags,
+    since: Option<(i64, u32)>,
 ) -> Result<Option<Takeover>, LoadError> {
+    let old = set.programs()?;
     // The new programs are at work by now: what the old ones miss from here on, these see.
-    let takeover = match set.whole {
-        true => Some(Takeover { gap: set.misses()? != flags.misses() }),
-        false => None,
+    let takeover = match since {
+        Some(since) => Some(Takeover { gap: misses::of_programs(&old)? != flags.misses(), since }),
+        None => None,
     };
     // Until clients are safe from the gap, and the new programs' count is known.
     flags.set_misses(u64::MAX);
     set.keep(programs.iter().map(|program| program.name()).zip(links).collect(), flags)?;
+    takeover::until_gone(&old)?;
     Ok(takeover)
 }
 

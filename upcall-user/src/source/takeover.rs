@@ -1,0 +1,80 @@
+//! From an earlier daemon's programs to this one's.
+//!
+//! When a program comes to a function or leaves it, the kernel skips the exit programs, old and new, of every call that
+//! is under way there, and counts nothing. So a change that is under way while programs give way may end unmarked.
+
+use std::{
+    collections::HashSet,
+    io, thread,
+    time::{Duration, Instant},
+};
+
+use aya::{
+    Ebpf,
+    programs::{ProgramError, loaded_programs},
+};
+
+use super::{
+    kernel::{ProbeWords, peek},
+    load::LoadError,
+};
+use crate::{
+    hub::Slots,
+    sys::{clock, map::MappedArray},
+};
+
+/// The maps are those of an earlier daemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Takeover {
+    /// There may have been changes since its end that nobody marked.
+    pub gap: bool,
+    /// The coarse clock before its programs gave way.
+    pub since: (i64, u32),
+}
+
+/// Notes which inodes are being changed, before programs give way: they count as unsettled. (What begins later is
+/// stamped later than the time returned, which is the coarse clock's.)
+pub(super) fn note_busy(
+    slots: &Slots,
+    ebpf: &Ebpf,
+    answer: &MappedArray<ProbeWords>,
+) -> io::Result<(i64, u32)> {
+    let since = clock::coarse_realtime()?;
+    for slot in slots.entered() {
+        let Some(view) = slots.get(slot) else { continue };
+        let probe = peek(ebpf, answer, view.inode())?;
+        if probe.is_some_and(|probe| probe.busy != 0 && slots.is_of(slot, probe.key, probe.generation)) {
+            view.set_unsettled(true);
+        }
+    }
+    Ok(since)
+}
+
+/// The kernel detaches what is no longer pinned by and by: seconds where everything is emulated.
+const DETACH: Duration = Duration::from_secs(10);
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// Waits until programs are detached, for some time.
+pub(super) fn until_gone(programs: &HashSet<u32>) -> Result<(), LoadError> {
+    let end = Instant::now() + DETACH;
+    while loaded(programs)? {
+        if Instant::now() >= end {
+            tracing::warn!("programs of an earlier daemon are still in the kernel");
+            break;
+        }
+        thread::sleep(LOOK);
+    }
+    Ok(())
+}
+
+/// Whether the kernel has one of these programs.
+fn loaded(programs: &HashSet<u32>) -> Result<bool, LoadError> {
+    let asked = |error: ProgramError| LoadError::Pinned(error.to_string());
+    for program in loaded_programs() {
+        if programs.contains(&program.map_err(asked)?.id()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
