@@ -16,6 +16,9 @@ use super::{
 /// A program at work, for as long as its link lives or is pinned.
 pub(super) type Attached = (&'static Program, FdLink);
 
+/// Programs with what came of each, and those that are lost.
+type Outcome<T> = (Vec<(&'static Program, T)>, Vec<Lost>);
+
 /// What the programs are attached to, and by.
 pub(super) struct Attacher<'a> {
     pub(super) ebpf: &'a mut Ebpf,
@@ -52,7 +55,7 @@ impl Attacher<'_> {
         &mut self,
         source: Source,
         attach: impl Fn(&mut Self, &'static Program) -> Result<T, String>,
-    ) -> Result<(Vec<(&'static Program, T)>, Vec<Lost>), LoadError> {
+    ) -> Result<Outcome<T>, LoadError> {
         let (mut attached, mut lost) = (Vec::new(), Vec::new());
         for program in source.programs() {
             match attach(self, program) {
