@@ -6,6 +6,7 @@ pub(crate) mod evict;
 pub(crate) mod ioctl;
 pub(crate) mod loops;
 pub(crate) mod mapping;
+pub(crate) mod missing;
 pub(crate) mod shared;
 pub(crate) mod swap;
 

@@ -7,6 +7,7 @@ mod bad_input;
 mod barrier;
 mod coherence;
 mod coverage;
+mod in_flight;
 mod inodes;
 mod lifecycle;
 mod lifetime;
@@ -91,6 +92,7 @@ fn trials<'a>(filesystems: &'a Filesystems, tally: &Arc<Tally>) -> Trials<'a> {
     barrier::add(&mut trials);
     race::add(&mut trials);
     restart::add(&mut trials);
+    in_flight::add(&mut trials);
     subvolumes::add(&mut trials);
     tick::add(&mut trials);
     coherence::add(&mut trials);
