@@ -27,6 +27,8 @@ pub static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(abi::COUNT
 #[map]
 pub static PROBE: Array<Probe> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
+pub static HOOKED: HashMap<u32, u32> = HashMap::with_max_entries(128, 0);
+#[map]
 pub static SYSCALLS: Array<Syscall> = Array::with_max_entries(abi::SYSCALLS, 0);
 
 /// What an entry hook saw and its exit hook needs, by the address of the dentry: a removed entry no longer

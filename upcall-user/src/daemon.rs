@@ -169,7 +169,7 @@ async fn serve(
     let listeners = Listeners::bind(&config.unix, config.tcp).await?;
     let gaps = Arc::new(Gaps::new(misses, Arc::clone(&hub)));
     take_over(&hub, takeover)?;
-    gaps.look();
+    gaps.look().await;
     let (namer, released) = Namer::new(Arc::clone(&exports))?;
     let namer = Arc::new(namer);
     let outlets = Arc::new(Outlets::default());
@@ -243,7 +243,7 @@ const GAP_LOOK: Duration = Duration::from_secs(5);
 async fn look_for_gaps(gaps: Arc<Gaps>) {
     loop {
         tokio::time::sleep(GAP_LOOK).await;
-        gaps.look();
+        gaps.look().await;
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod aio;
 pub(crate) mod attributes;
+pub(crate) mod bpf;
 pub(crate) mod evict;
 pub(crate) mod ioctl;
 pub(crate) mod loops;

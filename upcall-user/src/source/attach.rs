@@ -2,13 +2,16 @@
 
 use aya::{
     Btf, Ebpf,
+    maps::HashMap,
     programs::{Program as AyaProgram, links::FdLink},
 };
+
+use upcall_common::abi::maps;
 
 use super::{
     Source,
     btf::Layout,
-    hooks::{FEXIT_CORE, Kind, Program},
+    hooks::{FEXIT_CORE, Kind, Program, TRAMPOLINES},
     kernel::Flags,
     load::{LoadError, Lost, describe},
 };
@@ -29,10 +32,29 @@ pub(super) struct Attacher<'a> {
 impl Attacher<'_> {
     /// Attaches every program of a source, each by itself. `timestamp` needs them all, `fexit` its core.
     pub(super) fn source(&mut self, source: Source) -> Result<(Vec<Attached>, Vec<Lost>), LoadError> {
-        self.each(source, |this, program| {
-            this.load(program)?;
-            this.attach(program)
-        })
+        self.each(source, Self::load_and_attach)
+    }
+
+    /// Attaches what counts changes of the trampolines of exit programs.
+    pub(super) fn trampolines(
+        &mut self,
+        attached: &[Attached],
+    ) -> Result<(Vec<Attached>, Vec<Lost>), LoadError> {
+        let map = self.ebpf.map_mut(maps::HOOKED).ok_or(LoadError::Incomplete(maps::HOOKED))?;
+        let mut hooked: HashMap<_, u32, u32> = map.try_into()?;
+        for (program, _) in attached.iter().filter(|(program, _)| program.kind == Kind::Exit) {
+            if let Some(function) = self.layout.function_id(program.on) {
+                hooked.insert(function, 0, 0)?;
+            }
+        }
+        let (mut counting, mut lost) = (Vec::new(), Vec::new());
+        for program in TRAMPOLINES {
+            match self.load_and_attach(program) {
+                Ok(link) => counting.push((program, link)),
+                Err(why) => lost.push(Lost { program, why }),
+            }
+        }
+        Ok((counting, lost))
     }
 
     /// Loads every program of a source, and attaches those that do so without a change that others miss: they are
@@ -89,6 +111,11 @@ impl Attacher<'_> {
                 None
             }
         }
+    }
+
+    fn load_and_attach(&mut self, wanted: &'static Program) -> Result<FdLink, String> {
+        self.load(wanted)?;
+        self.attach(wanted)
     }
 
     fn load(&mut self, wanted: &'static Program) -> Result<(), String> {

@@ -108,6 +108,9 @@ pub const FEXIT: &[Program] = &[
     entry(Hook::Evict),
 ];
 
+/// Beside `fexit`: they count what makes the kernel skip its exit programs.
+pub const TRAMPOLINES: &[Program] = &[exit(Hook::BpfTrampolineLinkProg), exit(Hook::BpfTrampolineUnlinkProg)];
+
 /// Without these, `fexit` is no source at all: a kernel that refuses them refuses trampolines.
 pub const FEXIT_CORE: &[Hook] = &[Hook::VfsWrite, Hook::NotifyChange];
 

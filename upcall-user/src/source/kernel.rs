@@ -90,6 +90,11 @@ impl Flags {
         }
     }
 
+    /// See [`Control::trampolines`].
+    pub(super) fn trampolines(&self) -> u64 {
+        self.get(9)
+    }
+
     /// The seed of the index, which has so many buckets: an earlier daemon's, or a new one.
     pub(super) fn index_seed(&self, buckets: u32) -> u64 {
         if self.get(7) == 0 {

@@ -23,7 +23,7 @@ use super::{
     misses::{self, Misses},
     pins::{self, PinError, PinSet, Pins},
     syscalls,
-    takeover::{self, Takeover},
+    takeover::{self, Before, Takeover},
 };
 use crate::{
     hub::{Index, Slots},
@@ -123,22 +123,27 @@ pub fn load(
     let index = Index::new(Arc::new(array(&ebpf, maps::INDEX, buckets(sizes.slots))?), seed);
     let slots = Slots::new(Box::new(slots), index);
     let probe = array(&ebpf, maps::PROBE, 1)?;
-    let since = match &set {
-        Some(set) if set.whole => Some(takeover::note_busy(&slots, &ebpf, &probe)?),
+    let before = match &set {
+        Some(set) if set.whole => Some(Before::note(&slots, &ebpf, &probe, &flags)?),
         _ => None,
     };
     let mut attacher = Attacher { ebpf: &mut ebpf, layout: &layout, btf: &btf };
-    let (source, mut attached, lost) = choose(&mut attacher, choice)?;
+    let (source, mut attached, mut lost) = choose(&mut attacher, choice)?;
     let net = (source == Source::Fexit).then(|| attacher.net(&flags)).flatten();
     flags.set_net(net.is_some());
     let has_net = net.is_some();
+    if source == Source::Fexit {
+        let (counting, uncounted) = attacher.trampolines(&attached)?;
+        attached.extend(counting);
+        lost.extend(uncounted);
+    }
     attached.extend(net.into_iter().flatten());
     let (programs, links): (Vec<_>, Vec<_>) = attached.into_iter().unzip();
-    let misses = Arc::new(Misses::of(descriptors(&ebpf, &programs)?, has_net, flags.clone()));
     let (links, takeover) = match &set {
-        Some(set) => (Vec::new(), keep(set, &programs, links, &flags, since)?),
+        Some(set) => (Vec::new(), keep(set, &programs, links, &flags, before)?),
         None => (links, None),
     };
+    let misses = Arc::new(Misses::of(descriptors(&ebpf, &programs)?, has_net, flags.clone()));
     if takeover.is_none() {
         // From here on the pins are whole.
         flags.set_epoch(epoch);
@@ -180,18 +185,21 @@ pub(super) fn rehearse(source: Source, sizes: Sizes) -> Result<Vec<Lost>, LoadEr
     Attacher { ebpf: &mut ebpf, layout: &layout, btf: &btf }.rehearse(source)
 }
 
-/// Pins the links in the place of an earlier daemon's, if there was one. `since`: see [`Takeover`].
+/// Pins the links in the place of an earlier daemon's, if there was one.
 fn keep(
     set: &PinSet,
     programs: &[&'static Program],
     links: Vec<FdLink>,
     flags: &Flags,
-    since: Option<(i64, u32)>,
+    before: Option<Before>,
 ) -> Result<Option<Takeover>, LoadError> {
     let old = set.programs()?;
     // The new programs are at work by now: what the old ones miss from here on, these see.
-    let takeover = match since {
-        Some(since) => Some(Takeover { gap: misses::of_programs(&old)? != flags.misses(), since }),
+    let takeover = match before {
+        Some(Before { since, trampolines }) => {
+            let missed = misses::of_programs(&old)? + trampolines;
+            Some(Takeover { gap: missed != flags.misses(), since })
+        }
         None => None,
     };
     // Until clients are safe from the gap, and the new programs' count is known.

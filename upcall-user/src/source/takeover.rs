@@ -15,7 +15,7 @@ use aya::{
 };
 
 use super::{
-    kernel::{ProbeWords, peek},
+    kernel::{Flags, ProbeWords, peek},
     load::LoadError,
 };
 use crate::{
@@ -32,22 +32,32 @@ pub struct Takeover {
     pub since: (i64, u32),
 }
 
-/// Notes which inodes are being changed, before programs give way: they count as unsettled. (What begins later is
-/// stamped later than the time returned, which is the coarse clock's.)
-pub(super) fn note_busy(
-    slots: &Slots,
-    ebpf: &Ebpf,
-    answer: &MappedArray<ProbeWords>,
-) -> io::Result<(i64, u32)> {
-    let since = clock::coarse_realtime()?;
-    for slot in slots.entered() {
-        let Some(view) = slots.get(slot) else { continue };
-        let probe = peek(ebpf, answer, view.inode())?;
-        if probe.is_some_and(|probe| probe.busy != 0 && slots.is_of(slot, probe.key, probe.generation)) {
-            view.set_unsettled(true);
+/// How things are before programs give way.
+pub(super) struct Before {
+    /// What begins later is stamped no earlier.
+    pub(super) since: (i64, u32),
+    /// Changes of trampolines so far: those to come are this daemon's.
+    pub(super) trampolines: u64,
+}
+
+impl Before {
+    /// Inodes that are being changed count as unsettled.
+    pub(super) fn note(
+        slots: &Slots,
+        ebpf: &Ebpf,
+        answer: &MappedArray<ProbeWords>,
+        flags: &Flags,
+    ) -> io::Result<Self> {
+        let before = Self { since: clock::coarse_realtime()?, trampolines: flags.trampolines() };
+        for slot in slots.entered() {
+            let Some(view) = slots.get(slot) else { continue };
+            let probe = peek(ebpf, answer, view.inode())?;
+            if probe.is_some_and(|probe| probe.busy != 0 && slots.is_of(slot, probe.key, probe.generation)) {
+                view.set_unsettled(true);
+            }
         }
+        Ok(before)
     }
-    Ok(since)
 }
 
 /// The kernel detaches what is no longer pinned by and by: seconds where everything is emulated.

@@ -116,7 +116,7 @@ fn after_a_gap_nothing_counts_as_unchanged() {
     assert!(!bench.unchanged(client, file, version));
     let now = bench.again(client, file, 0).version;
     assert!(bench.unchanged(client, file, now), "but from here on");
-    bench.hub.distrust();
+    bench.hub.distrust(0);
     assert!(!bench.unchanged(client, file, now), "until the next one");
 }
 

@@ -30,3 +30,24 @@ fn what_is_under_way_at_a_registration_is_told_once_it_is_over() {
         assert_eq!(bench.told(client), [], "at rest; early: {early}");
     }
 }
+
+#[test]
+fn what_is_under_way_at_a_gap_is_told_once_it_is_over() {
+    let mut bench = Bench::new(2 * STEP, false);
+    bench.hub.lock().limits.interests_per_client = 2 * STEP;
+    let client = bench.client();
+    let last = STEP as u64 + 1;
+    for ino in 1..=last {
+        let file = bench.file(ino);
+        bench.watch(client, file, ino, ANY).expect("watch");
+    }
+    bench.model.edit(last, |probe| probe.busy = BUSY_WRITER);
+    assert_eq!(bench.hub.distrust(0), Some(STEP as u32));
+    assert!(!bench.rescheduled(), "nothing is under way in the first step");
+    assert_eq!(bench.hub.distrust(STEP as u32), None);
+    assert!(bench.rescheduled(), "there is a slot to be looked at");
+    bench.model.edit(last, |probe| probe.busy = 0);
+    bench.pass(1);
+    bench.hub.tick();
+    assert_eq!(cookies(&bench, client), [last]);
+}
