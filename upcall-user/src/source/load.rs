@@ -205,7 +205,7 @@ fn keep(
     // Until clients are safe from the gap, and the new programs' count is known.
     flags.set_misses(u64::MAX);
     set.keep(programs.iter().map(|program| program.name()).zip(links).collect(), flags)?;
-    takeover::until_gone(&old)?;
+    takeover::until_gone(&old);
     Ok(takeover)
 }
 

@@ -43,7 +43,9 @@ impl Class {
             | Hook::VfsRename
             | Hook::FsverityIoctlEnable
             | Hook::MmapFileEntry
-            | Hook::FileMprotectEntry => Self::Alone,
+            | Hook::FileMprotectEntry
+            | Hook::BpfTrampolineLinkProg
+            | Hook::BpfTrampolineUnlinkProg => Self::Alone,
             _ => Self::Backed,
         }
     }

@@ -9,15 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aya::{
-    Ebpf,
-    programs::{ProgramError, loaded_programs},
-};
+use aya::{Ebpf, programs::loaded_programs};
 
-use super::{
-    kernel::{Flags, ProbeWords, peek},
-    load::LoadError,
-};
+use super::kernel::{Flags, ProbeWords, peek};
 use crate::{
     hub::Slots,
     sys::{clock, map::MappedArray},
@@ -66,25 +60,18 @@ const DETACH: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(5);
 
 /// Waits until programs are detached, for some time.
-pub(super) fn until_gone(programs: &HashSet<u32>) -> Result<(), LoadError> {
+pub(super) fn until_gone(programs: &HashSet<u32>) {
     let end = Instant::now() + DETACH;
-    while loaded(programs)? {
+    while loaded(programs) {
         if Instant::now() >= end {
             tracing::warn!("programs of an earlier daemon are still in the kernel");
             break;
         }
         thread::sleep(LOOK);
     }
-    Ok(())
 }
 
-/// Whether the kernel has one of these programs.
-fn loaded(programs: &HashSet<u32>) -> Result<bool, LoadError> {
-    let asked = |error: ProgramError| LoadError::Pinned(error.to_string());
-    for program in loaded_programs() {
-        if programs.contains(&program.map_err(asked)?.id()) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+/// Whether the kernel has one of these programs. One that goes while it is asked about is an error.
+fn loaded(programs: &HashSet<u32>) -> bool {
+    loaded_programs().filter_map(Result::ok).any(|program| programs.contains(&program.id()))
 }
