@@ -1,6 +1,7 @@
 //! The daemon, as a process of its own.
 
 use std::{
+    collections::BTreeSet,
     fs,
     net::{TcpListener, TcpStream},
     os::unix::{fs::PermissionsExt, net::UnixStream},
@@ -18,7 +19,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use upcall_client::Address;
 
-use crate::{deadline::wait_for, program};
+use crate::{deadline::wait_for, program, sys::bpf};
 
 /// What is run as the daemon.
 #[derive(Clone, Debug)]
@@ -166,6 +167,18 @@ impl Daemon {
         Ok(skipped)
     }
 
+    /// The ids of its BPF programs.
+    fn programs(&self) -> Result<BTreeSet<u32>> {
+        let mut programs = BTreeSet::new();
+        for entry in fs::read_dir(format!("/proc/{}/fdinfo", self.child.id()))? {
+            // A descriptor that has been closed meanwhile is no program.
+            let info = fs::read_to_string(entry?.path()).unwrap_or_default();
+            let id = info.lines().find_map(|line| line.strip_prefix("prog_id:"));
+            programs.extend(id.map(|id| id.trim().parse::<u32>()).transpose()?);
+        }
+        Ok(programs)
+    }
+
     /// Bytes of memory that it has to itself.
     pub fn private_memory(&self) -> Result<u64> {
         self.status_bytes("RssAnon:")
@@ -209,8 +222,15 @@ impl Daemon {
 impl Drop for Daemon {
     fn drop(&mut self) {
         // It may have ended already, and there is nobody to tell of anything else.
+        let programs = self.programs().unwrap_or_default();
         let _ = self.child.kill();
         let _ = self.child.wait();
+        self.bpf = None;
+        // Other daemons resync their clients as its programs go, by and by: the next test's must not.
+        let gone = || Ok((!bpf::any_loaded(&programs)?).then_some(()));
+        if let Err(error) = wait_for("its BPF programs to go", gone) {
+            eprintln!("{error}");
+        }
         if std::thread::panicking() || std::env::var_os("UPCALL_TEST_LOG").is_some() {
             eprintln!("{}", self.log());
         }

@@ -16,6 +16,7 @@ use crate::{
     coherence, entry,
     long_write::{self, Means},
     op::{self, Change},
+    stuck_write::StuckWrite,
     writer_client,
 };
 
@@ -98,6 +99,18 @@ impl Helper {
     /// Starts to overwrite all of a file in one go; the answer tells the end.
     pub fn begin_long_write(&mut self, means: Means, file: &Path) -> Result<()> {
         self.order(&["overwrite", &means.to_string()], file)
+    }
+
+    /// Begins a write of a file that gets stuck in the middle.
+    pub fn begin_stuck_write(&mut self, file: &Path) -> Result<()> {
+        self.order(&["stick"], file)?;
+        self.finish()
+    }
+
+    /// Lets the write that is stuck go on, and waits for its end.
+    pub fn finish_stuck_write(&mut self) -> Result<()> {
+        self.order(&["unstick"], Path::new("-"))?;
+        self.finish()
     }
 
     /// Sets the times of a file.
@@ -203,10 +216,18 @@ pub fn play() -> Option<Result<()>> {
     }
 }
 
+/// What it has in hand from one command to the next.
+#[derive(Default)]
+struct Hands {
+    prepared: Option<Change>,
+    held: Option<File>,
+    stuck: Option<StuckWrite>,
+}
+
 fn serve() -> Result<()> {
-    let (mut prepared, mut held) = (None, None);
+    let mut hands = Hands::default();
     for line in io::stdin().lines() {
-        let answer = match obey(&line?, &mut prepared, &mut held) {
+        let answer = match obey(&line?, &mut hands) {
             Ok(()) => String::from("done"),
             Err(error) => match error.raw_os_error() {
                 Some(number) => format!("errno {number}"),
@@ -220,7 +241,8 @@ fn serve() -> Result<()> {
     Ok(())
 }
 
-fn obey(command: &str, prepared: &mut Option<Change>, held: &mut Option<File>) -> io::Result<()> {
+fn obey(command: &str, hands: &mut Hands) -> io::Result<()> {
+    let Hands { prepared, held, stuck } = hands;
     let words: Vec<&str> = command.split(' ').collect();
     let number = |text: &str| text.parse::<u64>().map_err(io::Error::other);
     match *words.as_slice() {
@@ -242,6 +264,11 @@ fn obey(command: &str, prepared: &mut Option<Change>, held: &mut Option<File>) -
             (1..=number(count)?).try_for_each(|number| file.write_all_at(&number.to_le_bytes(), 0))
         }
         ["overwrite", means, file] => long_write::write(means.parse()?, Path::new(file)),
+        ["stick", file] => {
+            *stuck = Some(StuckWrite::begin(Path::new(file))?);
+            Ok(())
+        }
+        ["unstick", _] => stuck.take().ok_or_else(|| io::Error::other("nothing is stuck"))?.finish(),
         ["mark", file] => {
             let file = File::options().write(true).open(file)?;
             // Once somebody has looked, the kernel stamps the next change apart from the last one.

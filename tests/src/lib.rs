@@ -16,6 +16,7 @@ pub mod program;
 pub mod raw;
 pub mod scene;
 pub mod state;
+mod stuck_write;
 mod sys;
 pub mod writer_client;
 

@@ -30,6 +30,8 @@ pub static PROBES: Array<Probe> = Array::with_max_entries(abi::PROBES, BPF_F_MMA
 #[map]
 pub static INODE: Array<[u64; INODE_WORDS]> = Array::with_max_entries(1, 0);
 #[map]
+pub static HOOKED: HashMap<u32, u32> = HashMap::with_max_entries(128, 0);
+#[map]
 pub static SYSCALLS: Array<Syscall> = Array::with_max_entries(abi::SYSCALLS, 0);
 
 /// What an entry hook saw and its exit hook needs, by the address of the dentry: a removed entry no longer

@@ -169,7 +169,7 @@ async fn serve(
     let listeners = Listeners::bind(&config.unix, config.tcp).await?;
     let gaps = Arc::new(Gaps::new(misses, Arc::clone(&hub)));
     take_over(&hub, takeover)?;
-    gaps.look(false);
+    gaps.look(false).await;
     let (namer, released) = Namer::new(Arc::clone(&exports))?;
     let namer = Arc::new(namer);
     let outlets = Arc::new(Outlets::default());
@@ -230,8 +230,8 @@ async fn serve(
 
 /// Inodes that an earlier daemon watched, and what was marked since its end.
 fn take_over(hub: &Hub, takeover: Option<Takeover>) -> Result<()> {
-    let Some(Takeover { gap }) = takeover else { return Ok(()) };
-    let inodes = hub.adopt(gap).context("taking over what an earlier daemon watched")?;
+    let Some(Takeover { gap, since }) = takeover else { return Ok(()) };
+    let inodes = hub.adopt(gap, since).context("taking over what an earlier daemon watched")?;
     hub.scan();
     tracing::info!(inodes, gap, "took over what an earlier daemon watched");
     Ok(())
@@ -243,7 +243,7 @@ const GAP_LOOK: Duration = Duration::from_secs(5);
 async fn look_for_gaps(gaps: Arc<Gaps>) {
     loop {
         tokio::time::sleep(GAP_LOOK).await;
-        gaps.look(true);
+        gaps.look(true).await;
     }
 }
 

@@ -151,7 +151,7 @@ pub(crate) fn enable_verity(file: &File) -> io::Result<()> {
 /// # Safety
 ///
 /// The request must take a pointer to just this structure, and what the structure points to must be as it says.
-unsafe fn ioctl<T>(file: &File, request: u64, argument: &mut T) -> io::Result<()> {
+pub(super) unsafe fn ioctl<T>(file: &File, request: u64, argument: &mut T) -> io::Result<()> {
     // SAFETY: the caller's promise; the structure outlives the call.
     let result = unsafe { libc::ioctl(file.as_raw_fd(), request as libc::Ioctl, &raw mut *argument) };
     checked(result.into())
@@ -165,7 +165,7 @@ const fn read(kind: u8, number: u8, size: usize) -> u64 {
     request(2, kind, number, size)
 }
 
-const fn read_write(kind: u8, number: u8, size: usize) -> u64 {
+pub(super) const fn read_write(kind: u8, number: u8, size: usize) -> u64 {
     request(3, kind, number, size)
 }
 

@@ -2,10 +2,12 @@
 
 pub(crate) mod aio;
 pub(crate) mod attributes;
+pub(crate) mod bpf;
 pub(crate) mod evict;
 pub(crate) mod ioctl;
 pub(crate) mod loops;
 pub(crate) mod mapping;
+pub(crate) mod missing;
 pub(crate) mod shared;
 pub(crate) mod swap;
 

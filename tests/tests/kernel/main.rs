@@ -7,6 +7,7 @@ mod bad_input;
 mod barrier;
 mod coherence;
 mod coverage;
+mod in_flight;
 mod inodes;
 mod lifecycle;
 mod lifetime;
@@ -93,6 +94,7 @@ fn trials<'a>(filesystems: &'a Filesystems, tally: &Arc<Tally>) -> Trials<'a> {
     race::add(&mut trials);
     restart::add(&mut trials);
     pins::add(&mut trials);
+    in_flight::add(&mut trials);
     subvolumes::add(&mut trials);
     tick::add(&mut trials);
     coherence::add(&mut trials);

@@ -114,6 +114,8 @@ named! {
     FileMprotectEntry = "security_file_mprotect_entry",
     VfsFsyncRange = "vfs_fsync_range",
     Evict = "evict",
+    BpfTrampolineLinkProg = "bpf_trampoline_link_prog",
+    BpfTrampolineUnlinkProg = "bpf_trampoline_unlink_prog",
 }
 
 /// One change, for `upcall debug`.

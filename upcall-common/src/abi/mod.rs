@@ -33,6 +33,8 @@ pub mod maps {
     pub const PROBES: &str = "PROBES";
     /// Array of [`super::Syscall`] by system call number: how `timestamp` names a change.
     pub const SYSCALLS: &str = "SYSCALLS";
+    /// Set of functions with an exit program of this daemon, each as its id in the kernel's BTF.
+    pub const HOOKED: &str = "HOOKED";
 }
 
 /// In the dirty ring: not a slot, but a hint that the `scan` flag was raised.
@@ -66,6 +68,8 @@ pub struct Control {
     /// See [`crate::index::Place::of`]: set with the number of buckets before the first program runs, and 0 until then.
     pub seed: u64,
     pub buckets: u64,
+    /// How often the trampoline of a function in [`maps::HOOKED`] has been changed, by whomever.
+    pub trampolines: u64,
 }
 
 /// Index into the per-CPU counters.
@@ -158,7 +162,7 @@ pub struct Syscall {
 }
 
 const _: () = {
-    assert!(size_of::<Control>() == 72);
+    assert!(size_of::<Control>() == 80);
     assert!(size_of::<Probe>() == 8 * Probe::WORDS);
     assert!(core::mem::offset_of!(Probe, inode) == 8 * Probe::INODE);
     assert!(size_of::<Syscall>() == 12);

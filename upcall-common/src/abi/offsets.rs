@@ -118,6 +118,8 @@ offsets! {
     create_dentry_arg,
     /// 1: `set_posix_acl` takes a dentry; 0: an inode.
     acl_takes_dentry,
+    /// `bpf_trampoline.key`: which function it is of.
+    trampoline_key,
     /// 1: `vfs_mkdir` returns a dentry; 0: an int.
     mkdir_returns_dentry,
 }

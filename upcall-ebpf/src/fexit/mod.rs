@@ -10,6 +10,7 @@ mod inner;
 mod ioctl;
 mod lifetime;
 mod mapping;
+mod trampolines;
 
 use aya_ebpf::programs::FExitContext;
 

@@ -6,13 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use upcall_common::{
-    abi::{Attrs, Key, Originator, Probe},
-    change::{DATA, OTHER, SIZE, TIMES},
-};
+use upcall_common::abi::{Attrs, Key, Originator, Probe};
 
 use super::{
     Hub, Origin, STEP, State,
+    settle::{self, UNDER_WAY},
     slots::{QUARANTINE, View},
 };
 
@@ -22,9 +20,9 @@ const RESERVE: u32 = 64;
 const RESERVED_PART: u32 = 16;
 
 impl Hub {
-    /// Takes over what an earlier daemon watched. `gap`: there may have been changes that nobody marked. Returns the
-    /// number of inodes.
-    pub fn adopt(&self, gap: bool) -> io::Result<usize> {
+    /// Takes over what an earlier daemon watched. `gap`: there may have been changes that nobody marked. `since`: the
+    /// coarse clock before the earlier daemon's programs gave way to this one's. Returns the number of inodes.
+    pub fn adopt(&self, gap: bool, since: (i64, u32)) -> io::Result<usize> {
         let mut state = self.lock();
         let aliases = state.kernel.aliases()?;
         let now = Instant::now();
@@ -35,7 +33,7 @@ impl Hub {
         state.slots.adopt(&adopted, now);
         state.unlock(&adopted);
         for &slot in &adopted {
-            state.resume(slot, gap);
+            state.resume(slot, gap, since);
             let until = now + state.grace;
             state.unclaimed.insert(slot, until, true);
         }
@@ -47,15 +45,24 @@ impl Hub {
         Ok(adopted.len())
     }
 
-    /// Nothing that has been said of any inode holds any more: whoever comes back is told that it has changed.
-    pub fn distrust(&self) {
-        let used = self.lock().slots.used();
-        for start in (0..used).step_by(STEP) {
-            let mut state = self.lock();
-            for slot in start..used.min(start.saturating_add(STEP as u32)) {
-                state.raise(slot);
+    /// Nothing that has been said of any inode holds any more: whoever comes back is told that it has changed; and so is
+    /// everybody at the end of what is under way now. Goes a step, beginning with slot `from`; returns where to go on.
+    pub fn distrust(&self, from: u32) -> Option<u32> {
+        let mut state = self.lock();
+        let (before, used) = (state.due(), state.slots.used());
+        let end = used.min(from.saturating_add(STEP as u32));
+        for slot in from..end {
+            state.raise(slot);
+            if state.is_busy(slot) {
+                state.note(slot, UNDER_WAY, Originator::Unknown);
             }
         }
+        let sooner = state.due().is_sooner_than(&before);
+        drop(state);
+        if sooner {
+            self.reschedule();
+        }
+        (end < used).then_some(end)
     }
 
     /// Whether nothing is watched, so that nothing would be lost without the maps.
@@ -83,16 +90,26 @@ impl State {
         }
     }
 
-    /// What was under way when the earlier daemon ended is begun anew; and it may have been told too early.
-    fn resume(&mut self, slot: u32, gap: bool) {
+    /// What was under way when the earlier daemon ended is begun anew; and it may have been told too early. A change
+    /// that was under way when its programs gave way has lost the hook at its end: one that is over by now shows in the
+    /// inode's attributes, unless the clock has not ticked since the last change that they show.
+    fn resume(&mut self, slot: u32, gap: bool, since: (i64, u32)) {
+        let busy = self.is_busy(slot);
+        let hooked = !self.kernel.marks_early();
         let Some(view) = self.slots.get(slot) else { return };
-        let unsettled = view.is_unsettled() || view.has_net();
-        if gap || unsettled {
+        let hidden = hooked && settle::may_stay_silent(&view.last_attrs(), since);
+        let unsettled = busy || view.is_unsettled() || view.has_net();
+        if gap || hidden || unsettled {
             self.raise(slot);
         }
         if unsettled {
-            self.note(slot, DATA | SIZE | TIMES | OTHER, Originator::Unknown);
+            self.note(slot, UNDER_WAY, Originator::Unknown);
         }
+    }
+
+    /// Whether a change of the slot's inode may be under way.
+    fn is_busy(&mut self, slot: u32) -> bool {
+        self.probe(slot).is_ok_and(|probe| probe.busy != 0)
     }
 
     fn adopt_alias(&mut self, below: Key, slot: u32) {

@@ -14,7 +14,10 @@ use upcall_common::{
     index::Full,
 };
 
-use super::{ClientIndex, Hub, Origin, State, Wish, settle};
+use super::{
+    ClientIndex, Hub, Origin, State, Wish,
+    settle::{self, UNDER_WAY},
+};
 
 /// Interests that are made before others get the lock: about 100 us.
 const SLICE: usize = 64;
@@ -171,15 +174,15 @@ impl State {
                 view.set_attrs(settle::sure_at(version, probe), &probe.attrs);
             }
         }
-        let mut resting = settled;
-        if self.kernel.marks_early() {
-            resting &= !settle::may_stay_silent(&probe.attrs, clock);
-            if !resting {
-                let changes = DATA | SIZE | TIMES;
-                self.note(slot, changes, Originator::Unknown);
-            }
-            resting &= !self.trail.contains(slot);
+        let early = self.kernel.marks_early();
+        let mut resting = settled && !(early && settle::may_stay_silent(&probe.attrs, clock));
+        if probe.busy != 0 {
+            // It may have begun before there was anything to mark, and the hook at its end may never run.
+            self.note(slot, UNDER_WAY, Originator::Unknown);
+        } else if early && !resting {
+            self.note(slot, DATA | SIZE | TIMES, Originator::Unknown);
         }
+        resting &= !(early && self.trail.contains(slot));
         self.orphan(slot, probe.attrs.nlink);
         resting &= probe.mapped == 0;
         let copied_up = self.follow_layer(slot, probe);

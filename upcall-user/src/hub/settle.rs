@@ -27,6 +27,8 @@ const READING_GAP: u64 = 256;
 const MAPPING: u64 = 1_000_000_000;
 /// What may have happened to a file that is mapped writable.
 const STORED: u32 = DATA | TIMES | VOLATILE;
+/// What may be happening to an inode that is busy, without a mark so far.
+pub(super) const UNDER_WAY: u32 = DATA | SIZE | TIMES | OTHER;
 
 impl State {
     /// Looks at a slot after its tick and tells what was marked once more, now that it is visible, with what

@@ -3,6 +3,7 @@
 mod adopt;
 mod names;
 mod register;
+mod under_way;
 
 use std::{
     fs::File,

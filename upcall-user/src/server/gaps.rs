@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use tokio::sync::watch;
+use tokio::{
+    sync::{Mutex, watch},
+    task::yield_now,
+};
 
 use crate::{hub::Hub, source::Misses};
 
@@ -11,21 +14,29 @@ pub struct Gaps {
     misses: Arc<Misses>,
     hub: Arc<Hub>,
     count: watch::Sender<u64>,
+    /// Held for the whole of a look: who looks next must not find that all has been told before it has.
+    looking: Mutex<()>,
 }
 
 impl Gaps {
     pub fn new(misses: Arc<Misses>, hub: Arc<Hub>) -> Self {
-        Self { misses, hub, count: watch::Sender::new(0) }
+        Self { misses, hub, count: watch::Sender::new(0), looking: Mutex::default() }
     }
 
     /// Looks whether there has been one since the last look. Not at its `turn`: somebody wants to know now.
-    pub fn look(&self, turn: bool) {
+    pub async fn look(&self, turn: bool) {
+        let _alone = self.looking.lock().await;
         match self.misses.look(turn) {
             Ok(look) => {
                 if look.gap {
                     tracing::warn!("the kernel skipped BPF programs: all clients are told to resync");
-                    // One that is cut off before it hears of it must not be told `unchanged` when it comes back.
-                    self.hub.distrust();
+                    // One that is cut off before it hears of it must not be told `unchanged` when it comes back; and
+                    // what is under way is to be known before anybody reads it.
+                    let mut next = Some(0);
+                    while let Some(from) = next {
+                        next = self.hub.distrust(from);
+                        yield_now().await;
+                    }
                     self.count.send_modify(|count| *count += 1);
                 }
                 self.misses.told(&look);

@@ -166,6 +166,8 @@ async fn greet(transport: &mut Transport, peer: &mut Peer, service: &Arc<Service
     peer.info.name = hello.name;
     // Passing descriptors needs no consent.
     peer.features = hello.features & FEATURE_NAMES | if peer.local { FEATURE_DESCRIPTORS } else { 0 };
+    // What it missed while it was away is told when it registers; what nobody has noticed yet would not be.
+    service.gaps.look(false).await;
     let Some((client, upcalls)) = service.hub.connect(peer.info.clone(), peer.process.take()) else {
         let reason = "the daemon has as many clients as it may have";
         return Err(End::Refused(Code::TooManyClients, reason.into(), tag));
@@ -238,7 +240,7 @@ async fn turn(
             Answer::Frame(message) => transport.write(frame(&message, tag)).await?,
             Answer::Barrier => {
                 // A gap that nobody has noticed yet must not be told behind the barrier.
-                service.gaps.look(false);
+                service.gaps.look(false).await;
                 tell_of_gap(transport, gaps).await?;
                 catch_up(transport, service, *client).await?;
                 transport.write(frame(&Message::Synced, tag)).await?;

@@ -2,19 +2,25 @@
 
 use aya::{
     Btf, Ebpf,
-    programs::{BtfTracePoint, FEntry, FExit, Program as AyaProgram, ProgramError, links::FdLink},
+    maps::HashMap,
+    programs::{Program as AyaProgram, links::FdLink},
 };
+
+use upcall_common::abi::maps;
 
 use super::{
     Source,
     btf::Layout,
-    hooks::{FEXIT_CORE, Kind, Program},
+    hooks::{FEXIT_CORE, Kind, Program, TRAMPOLINES},
     kernel::Flags,
     load::{LoadError, Lost, describe},
 };
 
 /// A program at work, for as long as its link lives or is pinned.
 pub(super) type Attached = (&'static Program, FdLink);
+
+/// Programs with what came of each, and those that are lost.
+type Outcome<T> = (Vec<(&'static Program, T)>, Vec<Lost>);
 
 /// What the programs are attached to, and by.
 pub(super) struct Attacher<'a> {
@@ -26,9 +32,55 @@ pub(super) struct Attacher<'a> {
 impl Attacher<'_> {
     /// Attaches every program of a source, each by itself. `timestamp` needs them all, `fexit` its core.
     pub(super) fn source(&mut self, source: Source) -> Result<(Vec<Attached>, Vec<Lost>), LoadError> {
+        self.each(source, Self::load_and_attach)
+    }
+
+    /// Attaches what counts changes of the trampolines of exit programs.
+    pub(super) fn trampolines(
+        &mut self,
+        attached: &[Attached],
+    ) -> Result<(Vec<Attached>, Vec<Lost>), LoadError> {
+        let map = self.ebpf.map_mut(maps::HOOKED).ok_or(LoadError::Incomplete(maps::HOOKED))?;
+        let mut hooked: HashMap<_, u32, u32> = map.try_into()?;
+        for (program, _) in attached.iter().filter(|(program, _)| program.kind == Kind::Exit) {
+            if let Some(function) = self.layout.function_id(program.on) {
+                hooked.insert(function, 0, 0)?;
+            }
+        }
+        let (mut counting, mut lost) = (Vec::new(), Vec::new());
+        for program in TRAMPOLINES {
+            match self.load_and_attach(program) {
+                Ok(link) => counting.push((program, link)),
+                Err(why) => lost.push(Lost { program, why }),
+            }
+        }
+        Ok((counting, lost))
+    }
+
+    /// Loads every program of a source, and attaches those that do so without a change that others miss: they are
+    /// detached at once. Returns those that the kernel refused.
+    pub(super) fn rehearse(&mut self, source: Source) -> Result<Vec<Lost>, LoadError> {
+        let (tried, lost) = self.each(source, |this, program| {
+            this.load(program)?;
+            program.spares_exits().then(|| this.attach(program)).transpose()
+        })?;
+        let refused = lost.iter().rfind(|lost| lost.program.spares_exits());
+        match refused {
+            Some(Lost { program, why }) if tried.iter().all(|(_, link)| link.is_none()) => {
+                Err(LoadError::Source { source_name: source, why: format!("{}: {why}", program.name()) })
+            }
+            _ => Ok(lost),
+        }
+    }
+
+    fn each<T>(
+        &mut self,
+        source: Source,
+        attach: impl Fn(&mut Self, &'static Program) -> Result<T, String>,
+    ) -> Result<Outcome<T>, LoadError> {
         let (mut attached, mut lost) = (Vec::new(), Vec::new());
         for program in source.programs() {
-            match self.attach(program) {
+            match attach(self, program) {
                 Ok(link) => attached.push((program, link)),
                 Err(why) => {
                     let needed = match source {
@@ -61,8 +113,12 @@ impl Attacher<'_> {
         }
     }
 
-    fn attach(&mut self, wanted: &'static Program) -> Result<FdLink, String> {
-        let name = wanted.name();
+    fn load_and_attach(&mut self, wanted: &'static Program) -> Result<FdLink, String> {
+        self.load(wanted)?;
+        self.attach(wanted)
+    }
+
+    fn load(&mut self, wanted: &'static Program) -> Result<(), String> {
         let there = match wanted.kind {
             Kind::Tracepoint => self.layout.has_tracepoint(wanted.on),
             Kind::Entry | Kind::Exit => self.layout.has_function(wanted.on),
@@ -70,33 +126,32 @@ impl Attacher<'_> {
         if !there {
             return Err(format!("this kernel has no {}", wanted.on));
         }
-        let program = self.ebpf.program_mut(name).ok_or("not in the BPF object")?;
-        let done = match (wanted.kind, program) {
-            (Kind::Tracepoint, AyaProgram::BtfTracePoint(program)) => {
-                attach_tracepoint(program, wanted.on, self.btf)
-            }
-            (Kind::Entry, AyaProgram::FEntry(program)) => attach_entry(program, wanted.on, self.btf),
-            (Kind::Exit, AyaProgram::FExit(program)) => attach_exit(program, wanted.on, self.btf),
+        let (on, btf) = (wanted.on, self.btf);
+        let program = self.ebpf.program_mut(wanted.name()).ok_or("not in the BPF object")?;
+        let loaded = match (wanted.kind, program) {
+            (Kind::Tracepoint, AyaProgram::BtfTracePoint(program)) => program.load(on, btf),
+            (Kind::Entry, AyaProgram::FEntry(program)) => program.load(on, btf),
+            (Kind::Exit, AyaProgram::FExit(program)) => program.load(on, btf),
             _ => return Err("of another type in the BPF object".into()),
         };
-        done.map_err(|error| describe(&error))
+        loaded.map_err(|error| describe(&error))
     }
-}
 
-fn attach_tracepoint(program: &mut BtfTracePoint, on: &str, btf: &Btf) -> Result<FdLink, ProgramError> {
-    program.load(on, btf)?;
-    let link = program.attach()?;
-    program.take_link(link).map(FdLink::from)
-}
-
-fn attach_entry(program: &mut FEntry, on: &str, btf: &Btf) -> Result<FdLink, ProgramError> {
-    program.load(on, btf)?;
-    let link = program.attach()?;
-    program.take_link(link).map(FdLink::from)
-}
-
-fn attach_exit(program: &mut FExit, on: &str, btf: &Btf) -> Result<FdLink, ProgramError> {
-    program.load(on, btf)?;
-    let link = program.attach()?;
-    program.take_link(link).map(FdLink::from)
+    /// It must have been loaded.
+    fn attach(&mut self, wanted: &'static Program) -> Result<FdLink, String> {
+        let program = self.ebpf.program_mut(wanted.name()).ok_or("not in the BPF object")?;
+        let attached = match program {
+            AyaProgram::BtfTracePoint(program) => {
+                program.attach().and_then(|link| program.take_link(link)).map(FdLink::from)
+            }
+            AyaProgram::FEntry(program) => {
+                program.attach().and_then(|link| program.take_link(link)).map(FdLink::from)
+            }
+            AyaProgram::FExit(program) => {
+                program.attach().and_then(|link| program.take_link(link)).map(FdLink::from)
+            }
+            _ => return Err("of another type in the BPF object".into()),
+        };
+        attached.map_err(|error| describe(&error))
+    }
 }

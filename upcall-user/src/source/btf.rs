@@ -154,6 +154,12 @@ impl Layout {
         self.btf.resolve_ids_by_name(&format!("btf_trace_{name}")).is_ok_and(|ids| !ids.is_empty())
     }
 
+    /// Its number among the kernel's types.
+    pub(super) fn function_id(&self, name: &str) -> Option<u32> {
+        let ids = self.btf.resolve_ids_by_name(name).ok()?;
+        ids.into_iter().find(|id| matches!(self.btf.resolve_type_by_id(*id), Ok(Type::Func(_))))
+    }
+
     fn function(&self, name: &str) -> Option<btf_rs::FuncProto> {
         let kinds = self.btf.resolve_types_by_name(name).ok()?;
         let function = kinds.into_iter().find_map(|kind| match kind {
@@ -278,6 +284,7 @@ impl Layout {
                 _ => 2,
             },
             acl_takes_dentry: u32::from(self.parameter("set_posix_acl", 1).as_deref() == Some("dentry")),
+            trampoline_key: self.optional("bpf_trampoline.key"),
             mkdir_returns_dentry: u32::from(self.returns_pointer("vfs_mkdir")),
         })
     }

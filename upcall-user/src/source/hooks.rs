@@ -27,6 +27,16 @@ impl Program {
     pub const fn name(&self) -> &'static str {
         self.hook.name()
     }
+
+    /// Whether it is on a function that no program of ours watches the end of. When a program comes to a function or
+    /// leaves it, the kernel skips the exit programs of every call that is under way there.
+    pub(super) fn spares_exits(&self) -> bool {
+        match self.kind {
+            Kind::Tracepoint => true,
+            Kind::Exit => false,
+            Kind::Entry => !FEXIT.iter().any(|other| other.kind == Kind::Exit && other.on == self.on),
+        }
+    }
 }
 
 const fn tracepoint(hook: Hook) -> Program {
@@ -98,5 +108,23 @@ pub const FEXIT: &[Program] = &[
     entry(Hook::Evict),
 ];
 
+/// Beside `fexit`: they count what makes the kernel skip its exit programs.
+pub const TRAMPOLINES: &[Program] = &[exit(Hook::BpfTrampolineLinkProg), exit(Hook::BpfTrampolineUnlinkProg)];
+
 /// Without these, `fexit` is no source at all: a kernel that refuses them refuses trampolines.
 pub const FEXIT_CORE: &[Hook] = &[Hook::VfsWrite, Hook::NotifyChange];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_spares_exits_is_on_no_function_with_an_exit_program() {
+        let spares = |hook| {
+            let program = FEXIT.iter().chain(TIMESTAMP).find(|program| program.hook == hook);
+            program.expect("in a table").spares_exits()
+        };
+        assert!(spares(Hook::Evict) && spares(Hook::CtimeNsXchg));
+        assert!(!spares(Hook::VfsWrite) && !spares(Hook::VfsUnlinkEntry));
+    }
+}

@@ -90,6 +90,11 @@ impl Flags {
         }
     }
 
+    /// See [`Control::trampolines`].
+    pub(super) fn trampolines(&self) -> u64 {
+        self.get(9)
+    }
+
     /// The seed of the index, which has so many buckets: an earlier daemon's, or a new one.
     pub(super) fn index_seed(&self, buckets: u32) -> u64 {
         if self.get(7) == 0 {
@@ -148,32 +153,36 @@ impl BpfKernel {
         self.flags.clone()
     }
 
-    /// Runs one of the identity programs in this thread's context.
-    fn run(&self, name: &'static str, argument: u64) -> io::Result<()> {
-        let program: &RawTracePoint = self
-            .programs
-            .ebpf
-            .program(name)
-            .and_then(|program: &Program| program.try_into().ok())
-            .ok_or_else(|| io::Error::other(format!("no BPF program {name}")))?;
-        let mut options = RawTracePointRunOptions::new();
-        options.args[0] = argument;
-        program.test_run(options).map_err(io::Error::other)?;
-        Ok(())
-    }
-
-    /// The answers of the last run.
-    fn answers(&self) -> impl Iterator<Item = Option<Probe>> {
-        self.maps.probes.iter().map(|words| {
-            let probe = Probe::from_words(std::array::from_fn(|word| words[word].load(SeqCst)));
-            (probe.inode != 0).then_some(probe)
-        })
-    }
-
     fn count(&self, counter: Counter) -> io::Result<u64> {
         let values = self.maps.counters.get(&(counter as u32), 0).map_err(io::Error::other)?;
         Ok(values.iter().sum())
     }
+}
+
+/// Runs one of the identity programs in this thread's context.
+fn run(ebpf: &Ebpf, name: &'static str, argument: u64) -> io::Result<()> {
+    let program: &RawTracePoint = ebpf
+        .program(name)
+        .and_then(|program: &Program| program.try_into().ok())
+        .ok_or_else(|| io::Error::other(format!("no BPF program {name}")))?;
+    let mut options = RawTracePointRunOptions::new();
+    options.args[0] = argument;
+    program.test_run(options).map_err(io::Error::other)?;
+    Ok(())
+}
+
+/// The answers of the last run.
+fn answers(probes: &MappedArray<ProbeWords>) -> impl Iterator<Item = Option<Probe>> {
+    probes.iter().map(|words| {
+        let probe = Probe::from_words(std::array::from_fn(|word| words[word].load(SeqCst)));
+        (probe.inode != 0).then_some(probe)
+    })
+}
+
+/// What is at the address where an inode was last seen.
+pub(super) fn peek(ebpf: &Ebpf, probes: &MappedArray<ProbeWords>, inode: u64) -> io::Result<Option<Probe>> {
+    run(ebpf, "peek", inode)?;
+    answers(probes).next().ok_or_else(|| io::Error::other("the map of probes is empty"))
 }
 
 impl Kernel for BpfKernel {
@@ -184,15 +193,14 @@ impl Kernel for BpfKernel {
                 let number = u64::try_from(file.as_raw_fd()).map_err(io::Error::other)?;
                 words[Probe::INODE].store(number, SeqCst);
             }
-            self.run("identify", files.len() as u64)?;
-            found.extend(self.answers().take(files.len()));
+            run(&self.programs.ebpf, "identify", files.len() as u64)?;
+            found.extend(answers(&self.maps.probes).take(files.len()));
         }
         Ok(found)
     }
 
     fn peek(&mut self, inode: u64) -> io::Result<Option<Probe>> {
-        self.run("peek", inode)?;
-        self.answers().next().ok_or_else(|| io::Error::other("the map of probes is empty"))
+        peek(&self.programs.ebpf, &self.maps.probes, inode)
     }
 
     fn add_alias(&mut self, below: Key, slot: u32) -> io::Result<()> {

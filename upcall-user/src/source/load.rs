@@ -23,9 +23,10 @@ use super::{
     btf::{Layout, LayoutError},
     hooks::Program,
     kernel::{BpfKernel, Flags, Maps, Programs},
-    misses::Misses,
+    misses::{self, Misses},
     pins::{self, PinError, PinSet, Pins},
     syscalls,
+    takeover::{self, Before, Takeover},
 };
 use crate::{
     hub::{Index, Slots},
@@ -100,13 +101,6 @@ pub struct Loaded {
     pub takeover: Option<Takeover>,
 }
 
-/// The maps are those of an earlier daemon.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Takeover {
-    /// There may have been changes since its end that nobody marked.
-    pub gap: bool,
-}
-
 /// Loads the programs and attaches those of the chosen source. With `pins`, takes over what is pinned there, or pins
 /// maps and programs. `epoch`: the name of a new life of the maps, not 0.
 pub fn load(
@@ -124,35 +118,44 @@ pub fn load(
     let flags = Flags::new(control);
     flags.set_events(false);
     let seed = flags.index_seed(buckets(sizes.slots));
-    let mut attacher = Attacher { ebpf: &mut ebpf, layout: &layout, btf: &btf };
-    let (source, mut attached, lost) = choose(&mut attacher, choice)?;
-    let net = (source == Source::Fexit).then(|| attacher.net(&flags)).flatten();
-    flags.set_net(net.is_some());
-    let has_net = net.is_some();
-    attached.extend(net.into_iter().flatten());
-    let (programs, links): (Vec<_>, Vec<_>) = attached.into_iter().unzip();
-    let misses = Arc::new(Misses::of(descriptors(&ebpf, &programs)?, has_net, flags.clone()));
-    let (links, takeover) = match &set {
-        Some(set) => keep(set, &programs, links, &flags)?,
-        None => (links, None),
-    };
-    if takeover.is_none() {
-        // From here on the pins are whole.
-        flags.set_epoch(epoch);
-    }
-    let log = EbpfLogger::init(&mut ebpf).ok();
     for name in ["identify", "peek"] {
         program::<RawTracePoint>(&mut ebpf, name)?.load().map_err(|error| refused(name, &error))?;
-    }
-    let mut table: Array<_, [u32; 3]> = take(&mut ebpf, maps::SYSCALLS)?.try_into()?;
-    for (number, call) in syscalls::table() {
-        table.set(number, [call.file, call.dir, call.op], 0)?;
     }
     // These keep their descriptors, by which the kernel says what the daemon's maps take.
     let slots = array(&ebpf, maps::SLOTS, sizes.slots)?;
     let index = Index::new(Arc::new(array(&ebpf, maps::INDEX, buckets(sizes.slots))?), seed);
     let slots = Slots::new(Box::new(slots), index);
     let probes = array(&ebpf, maps::PROBES, PROBES)?;
+    let before = match &set {
+        Some(set) if set.whole => Some(Before::note(&slots, &ebpf, &probes, &flags)?),
+        _ => None,
+    };
+    let mut attacher = Attacher { ebpf: &mut ebpf, layout: &layout, btf: &btf };
+    let (source, mut attached, mut lost) = choose(&mut attacher, choice)?;
+    let net = (source == Source::Fexit).then(|| attacher.net(&flags)).flatten();
+    flags.set_net(net.is_some());
+    let has_net = net.is_some();
+    if source == Source::Fexit {
+        let (counting, uncounted) = attacher.trampolines(&attached)?;
+        attached.extend(counting);
+        lost.extend(uncounted);
+    }
+    attached.extend(net.into_iter().flatten());
+    let (programs, links): (Vec<_>, Vec<_>) = attached.into_iter().unzip();
+    let (links, takeover) = match &set {
+        Some(set) => keep(set, &programs, links, &flags, before)?,
+        None => (links, None),
+    };
+    let misses = Arc::new(Misses::of(descriptors(&ebpf, &programs)?, has_net, flags.clone()));
+    if takeover.is_none() {
+        // From here on the pins are whole.
+        flags.set_epoch(epoch);
+    }
+    let log = EbpfLogger::init(&mut ebpf).ok();
+    let mut table: Array<_, [u32; 3]> = take(&mut ebpf, maps::SYSCALLS)?.try_into()?;
+    for (number, call) in syscalls::table() {
+        table.set(number, [call.file, call.dir, call.op], 0)?;
+    }
     let aliases: HashMap<_, [u64; 2], u32> = take(&mut ebpf, maps::ALIASES)?.try_into()?;
     let counters: PerCpuArray<_, u64> = take(&mut ebpf, maps::COUNTERS)?.try_into()?;
     let dirty = take(&mut ebpf, maps::DIRTY)?.try_into()?;
@@ -177,21 +180,35 @@ pub fn load(
     })
 }
 
+/// What would be lost of a source at work. Whatever is at work already misses nothing by it.
+pub(super) fn rehearse(source: Source, sizes: Sizes) -> Result<Vec<Lost>, LoadError> {
+    let layout = Layout::of_running_kernel()?;
+    let btf = Btf::from_sys_fs().map_err(aya::EbpfError::from)?;
+    let mut ebpf = load_object(&layout, &btf, sizes, 0, None)?;
+    Attacher { ebpf: &mut ebpf, layout: &layout, btf: &btf }.rehearse(source)
+}
+
 /// Pins the links in the place of an earlier daemon's, if there was one, and returns them.
 fn keep(
     set: &PinSet,
     programs: &[&'static Program],
     links: Vec<FdLink>,
     flags: &Flags,
+    before: Option<Before>,
 ) -> Result<(Vec<FdLink>, Option<Takeover>), LoadError> {
+    let old = set.programs()?;
     // The new programs are at work by now: what the old ones miss from here on, these see.
-    let takeover = match set.whole {
-        true => Some(Takeover { gap: set.misses()? != Some(flags.misses()) }),
-        false => None,
+    let takeover = match before {
+        Some(Before { since, trampolines }) => {
+            let missed = misses::of_programs(old.clone())?.map(|missed| missed + trampolines);
+            Some(Takeover { gap: missed != Some(flags.misses()), since })
+        }
+        None => None,
     };
     // Until clients are safe from the gap, and the new programs' count is known.
     flags.set_misses(u64::MAX);
     let links = set.keep(programs.iter().map(|program| program.name()).zip(links).collect(), flags)?;
+    takeover::until_gone(&old);
     Ok((links, takeover))
 }
 
@@ -268,7 +285,7 @@ fn refused(name: &'static str, error: &ProgramError) -> LoadError {
     LoadError::Program { name, reason: describe(error) }
 }
 
-fn why(error: LoadError) -> String {
+pub(super) fn why(error: LoadError) -> String {
     match error {
         LoadError::Source { why, .. } => why,
         other => other.to_string(),

@@ -1,6 +1,7 @@
 //! Runs of BPF programs that did not happen: the kernel skips a program that is already running on that CPU (in a
 //! task that was preempted, say). What it would have marked is unmarked. Where the safety net still saw it, the
-//! hub tells of it; otherwise nobody knows of which inode it was, and every client must start anew.
+//! hub tells of it; otherwise nobody knows of which inode it was, and every client must start anew. So it is when
+//! somebody has changed the trampoline of a function: the exit programs of calls that were under way are skipped.
 
 use std::{
     collections::HashSet,
@@ -42,7 +43,9 @@ impl Class {
             | Hook::VfsRename
             | Hook::FsverityIoctlEnable
             | Hook::MmapFileEntry
-            | Hook::FileMprotectEntry => Self::Alone,
+            | Hook::FileMprotectEntry
+            | Hook::BpfTrampolineLinkProg
+            | Hook::BpfTrampolineUnlinkProg => Self::Alone,
             _ => Self::Backed,
         }
     }
@@ -54,11 +57,13 @@ struct Counts {
     tracepoint: u64,
     backed: u64,
     alone: u64,
+    /// Changes of trampolines: each may have cost any number of runs.
+    trampolines: u64,
 }
 
 impl Counts {
     fn sum(self) -> u64 {
-        self.tracepoint + self.backed + self.alone
+        self.tracepoint + self.backed + self.alone + self.trampolines
     }
 }
 
@@ -103,7 +108,9 @@ impl Known {
 impl Misses {
     pub(super) fn of(programs: Vec<(&Program, OwnedFd)>, net: bool, flags: Flags) -> Self {
         let programs = programs.into_iter().map(|(program, fd)| (Class::of(program), fd)).collect();
-        Self { programs, net, flags, known: Mutex::default() }
+        // Those so far are the daemon's own, or were looked at when it took over.
+        let now = Counts { trampolines: flags.trampolines(), ..Counts::default() };
+        Self { programs, net, flags, known: Mutex::new(Known { last: now, turns: [now; 2] }) }
     }
 
     /// Looks for changes since the last look of which nobody will tell. Takes about 3 us a program. A tracepoint skipped
@@ -128,7 +135,7 @@ impl Misses {
     }
 
     fn count(&self, wanted: impl Fn(Class) -> bool) -> io::Result<Counts> {
-        let mut counts = Counts::default();
+        let mut counts = Counts { trampolines: self.flags.trampolines(), ..Counts::default() };
         for (class, program) in self.programs.iter().filter(|(class, _)| wanted(*class)) {
             let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", program.as_raw_fd()))?;
             let count = match class {
@@ -146,7 +153,9 @@ impl Misses {
 fn is_gap(before: Counts, last: Counts, now: Counts, net: bool) -> bool {
     let backed = now.backed > last.backed;
     let tracepoint = now.tracepoint > if net { before.tracepoint } else { last.tracepoint };
-    now.alone > last.alone || if net { backed && tracepoint } else { backed || tracepoint }
+    now.alone > last.alone
+        || now.trampolines > last.trampolines
+        || if net { backed && tracepoint } else { backed || tracepoint }
 }
 
 /// Skipped runs of programs, known by their ids; `None` if not all were found.
@@ -206,5 +215,7 @@ mod tests {
         assert!(is_gap(none, tracepoint, Counts { backed: 1, ..tracepoint }, true), "one after the other");
         assert!(gap(tracepoint, false) && !gap(tracepoint, true));
         assert!(gap(Counts { alone: 1, ..none }, true));
+        let trampolines = Counts { trampolines: 1, ..none };
+        assert!(gap(trampolines, false) && gap(trampolines, true));
     }
 }

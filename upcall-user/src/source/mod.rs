@@ -10,16 +10,18 @@ mod misses;
 mod pins;
 mod survey;
 mod syscalls;
+mod takeover;
 
 use serde::{Deserialize, Serialize};
 
 pub use btf::{Layout, LayoutError};
 pub use hooks::{FEXIT, Kind, Program, TIMESTAMP};
 pub use kernel::Flags;
-pub use load::{LoadError, Loaded, Lost, Sizes, Takeover, load};
+pub use load::{LoadError, Loaded, Lost, Sizes, load};
 pub use misses::{Look, Misses};
 pub use pins::{PinError, Pins};
 pub use survey::{Exception, Path, Survey, missing_capabilities, survey};
+pub use takeover::Takeover;
 
 /// How changes are seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]

@@ -25,7 +25,7 @@ use nix::{
 };
 use upcall_common::abi::{LAYOUT, maps};
 
-use super::{Sizes, kernel::Flags, load::LoadError, misses};
+use super::{Sizes, kernel::Flags, load::LoadError};
 use crate::{config::DEFAULT_PIN, sys::map::MappedArray};
 
 /// The maps that a daemon takes over.
@@ -164,15 +164,15 @@ impl PinSet {
         Ok(entries(&self.dir)?.into_iter().filter(|path| link_name(path).is_some()).collect())
     }
 
-    /// Skipped runs of the programs that are pinned; `None` if that cannot be known.
-    pub(super) fn misses(&self) -> Result<Option<u64>, LoadError> {
+    /// The ids of the programs that are pinned.
+    pub(super) fn programs(&self) -> Result<HashSet<u32>, LoadError> {
         let mut programs = HashSet::new();
         for path in self.links()? {
             let link = PinnedLink::from_pin(path).map_err(|error| LoadError::Pinned(error.to_string()))?;
             let info = FdLink::from(link).info().map_err(|error| LoadError::Pinned(error.to_string()))?;
             programs.insert(info.program_id());
         }
-        misses::of_programs(programs)
+        Ok(programs)
     }
 
     /// Pins links in the place of those of an earlier daemon: at no time is an inode unwatched. Returns them: what is

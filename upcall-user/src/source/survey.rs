@@ -1,5 +1,5 @@
-//! What this kernel allows: for `upcall doctor`. Nothing is guessed: every program is really loaded and
-//! attached, and detached again.
+//! What this kernel allows: for `upcall doctor`. Nothing is guessed: every program is really loaded, and attached and
+//! detached again where nobody misses a change by it.
 
 use serde::Serialize;
 
@@ -91,17 +91,9 @@ pub fn survey() -> Survey {
     }
 }
 
-/// Loads and attaches a source, detaches it and says what was lost on the way.
+/// Tries a source and says what is lost of it.
 fn attempt(source: Source) -> Result<Vec<Lost>, String> {
-    let choice = match source {
-        Source::Fexit => super::SourceChoice::Fexit,
-        Source::Timestamp => super::SourceChoice::Timestamp,
-    };
-    match load::load(choice, SIZES, 0, None, 1) {
-        Ok(loaded) => Ok(loaded.lost),
-        Err(load::LoadError::Source { why, .. }) => Err(why),
-        Err(error) => Err(error.to_string()),
-    }
+    load::rehearse(source, SIZES).map_err(load::why)
 }
 
 fn judge(group: Group, path: &MutationPath, source: Option<Source>, lost: &[Lost]) -> Path {

@@ -2,12 +2,15 @@
 
 use super::*;
 
+/// When the earlier daemon's programs gave way: after all inodes were last changed.
+const SINCE: (i64, u32) = (1, 0);
+
 impl Bench {
     /// The daemon is killed, and another takes its maps over.
     fn successor(&mut self, gap: bool) {
         let (limits, pace) = (limits(), pace());
         self.hub = Hub::new(Box::new(self.model.clone()), self.model.slots(), pace, limits);
-        self.hub.adopt(gap).expect("the model's maps");
+        self.hub.adopt(gap, SINCE).expect("the model's maps");
         self.hub.scan();
     }
 
@@ -113,7 +116,7 @@ fn after_a_gap_nothing_counts_as_unchanged() {
     assert!(!bench.unchanged(client, file, version));
     let now = bench.again(client, file, 0).version;
     assert!(bench.unchanged(client, file, now), "but from here on");
-    bench.hub.distrust();
+    bench.hub.distrust(0);
     assert!(!bench.unchanged(client, file, now), "until the next one");
 }
 
@@ -143,7 +146,7 @@ fn what_nobody_claims_is_let_go() {
     let mut hurried = pace();
     hurried.grace = Duration::ZERO;
     bench.hub = Hub::new(Box::new(bench.model.clone()), bench.model.slots(), hurried, limits());
-    assert_eq!(bench.hub.adopt(false).expect("the model's maps"), 1);
+    assert_eq!(bench.hub.adopt(false, SINCE).expect("the model's maps"), 1);
     assert!(bench.hub.schedule().expire_at.is_some());
     bench.hub.tick();
     assert!(bench.hub.is_empty() && bench.model.is_empty());
@@ -213,4 +216,30 @@ fn an_inode_that_ends_while_nobody_is_there_takes_its_slot_with_it() {
     assert!(bench.hub.is_empty() && bench.model.is_empty());
     bench.successor(false);
     assert!(bench.hub.is_empty());
+}
+
+#[test]
+fn what_is_under_way_while_programs_give_way_counts_as_changed_and_is_told_at_its_end() {
+    let (mut bench, file, _, version) = watched(false);
+    bench.model.store_attrs(1);
+    bench.model.edit(1, |probe| probe.busy = BUSY_WRITER);
+    bench.successor(false);
+    bench.model.edit(1, |probe| probe.busy = 0);
+    let client = bench.client();
+    assert!(!bench.unchanged(client, file, version));
+    bench.pass(1);
+    bench.hub.tick();
+    assert_ne!(bench.told(client), [], "its end");
+}
+
+#[test]
+fn a_change_that_ended_unmarked_may_have_the_stamp_of_the_last_one() {
+    for (stamp, unchanged) in [((0, 999), true), (SINCE, false)] {
+        let (mut bench, file, _, version) = watched(false);
+        bench.model.edit(1, |probe| (probe.attrs.ctime_sec, probe.attrs.ctime_nsec) = stamp);
+        bench.model.store_attrs(1);
+        bench.successor(false);
+        let client = bench.client();
+        assert_eq!(bench.unchanged(client, file, version), unchanged, "{stamp:?}");
+    }
 }
