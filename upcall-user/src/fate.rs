@@ -18,7 +18,7 @@ pub enum Fate {
 
 pub fn of(gone: &Gone, exports: &Exports, hub: &Hub) -> Fate {
     let Some(origin) = &gone.origin else { return Fate::Unknown };
-    match verify_handle(exports, origin.export, &origin.handle) {
+    match verify_handle(exports, origin.export(), &origin.handle()) {
         Ok(fd) => match hub.found(gone, fd.as_fd()) {
             Some(true) => Fate::Exists,
             Some(false) => Fate::Deleted,

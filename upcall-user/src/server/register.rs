@@ -151,7 +151,7 @@ fn step(
 fn wanted<'a>(found: &'a mut Resolved, terms: &Terms) -> Wanted<'a> {
     let export = found.export;
     Wanted {
-        origin: found.handle.take().map(|handle| Origin { export, handle }),
+        origin: found.handle.take().map(|handle| Origin::new(export, handle)),
         file: found.fd.as_fd(),
         wish: terms.wish,
         lifetime: lifetime(terms.lifetime_ms),

@@ -1,14 +1,34 @@
 //! Watched inodes by slot: what the slots themselves do not say of them.
 
-use super::interests::List;
-use crate::sys::handle::FileHandle;
+use std::num::NonZeroU32;
 
-/// How an inode can be opened again: tells a deleted one from one that only left the cache.
+use super::interests::List;
+use crate::sys::handle::{FileHandle, HandleBytes};
+
+/// How an inode can be opened again: tells a deleted one from one that only left the cache. Packed: there may be
+/// millions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
-    /// Index of the export that it lies in.
-    pub export: usize,
-    pub handle: FileHandle,
+    /// One more than the index of the export, so that none has a value of its own.
+    export: NonZeroU32,
+    handle_type: i32,
+    handle: HandleBytes,
+}
+
+impl Origin {
+    /// `export`: index of the one that it lies in.
+    pub fn new(export: usize, handle: FileHandle) -> Self {
+        let export = NonZeroU32::MIN.saturating_add(u32::try_from(export).unwrap_or(u32::MAX));
+        Self { export, handle_type: handle.handle_type, handle: handle.bytes }
+    }
+
+    pub fn export(&self) -> usize {
+        self.export.get() as usize - 1
+    }
+
+    pub fn handle(&self) -> FileHandle {
+        FileHandle { handle_type: self.handle_type, bytes: self.handle.clone() }
+    }
 }
 
 /// An inode that somebody is interested in.
@@ -27,7 +47,7 @@ pub struct Watched {
 }
 
 /// There may be millions.
-const _: () = assert!(size_of::<Option<Watched>>() <= 64);
+const _: () = assert!(size_of::<Option<Watched>>() <= 48);
 
 /// All watched inodes.
 #[derive(Debug, Default)]
@@ -64,5 +84,17 @@ impl Inodes {
         if self.watched.get_mut(slot as usize).and_then(Option::take).is_some() {
             self.count -= 1;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_is_what_it_was_made_of() {
+        let handle = FileHandle { handle_type: -1, bytes: HandleBytes::from_slice(&[7; 20]) };
+        let origin = Origin::new(0, handle.clone());
+        assert_eq!((origin.export(), origin.handle()), (0, handle));
     }
 }
