@@ -31,7 +31,7 @@ numbered! {
         LocalConflict = 23, "local_conflict", "a process on the storage host has the file open or locked in a way that conflicts: ask again later";
         Waiting = 24, "waiting", "not yet: an upcall tells the outcome";
         Deadlock = 25, "deadlock", "to wait would be to wait for oneself: release something first";
-        Released = 26, "released", "the open was closed, or the client gone too long, while the request waited: open again";
+        Released = 26, "released", "the open or the connection ended while the request waited: ask again";
         Cancelled = 27, "cancelled", "the client gave up the request while it waited";
         Backoff = 28, "backoff", "this client's lease of the file was revoked a short time ago: ask again later";
         Grace = 29, "grace", "after a restart only reclaims are accepted for a time: ask again when it is over";
