@@ -4,11 +4,15 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
+use serde_json::Value;
 
 use super::command::Term;
 use super::holder::Holder;
 use super::notice;
 use super::voice::Voice;
+
+/// What has been granted, for a script and for a person.
+pub(super) type Granted = (Value, String);
 
 /// Runs `command` and tells what happens meanwhile; without one, until a signal ends it. Fails if what is held
 /// was lost before the end.
@@ -16,9 +20,16 @@ pub(super) async fn hold(
     mut holder: Holder,
     open: u64,
     command: &[OsString],
-    voice: Voice,
+    json: bool,
+    (line, human): Granted,
 ) -> Result<ExitCode> {
+    let voice = Voice { json, aside: !command.is_empty() };
+    // Whoever reads that it is granted may end us: by then we must be ready to give it up.
     let mut term = Term::begin(command)?;
+    // A person who runs a command sees what that does.
+    if json || !voice.aside {
+        voice.tell(&line, &human)?;
+    }
     let mut lost = None;
     let code = loop {
         tokio::select! {

@@ -61,15 +61,23 @@ pub(in crate::cli) async fn run(
     let open = holder.open(wanted).await.with_context(cannot)?.open;
     let held = holder.state.lease(open, kind).await.with_context(cannot)?;
     let voice = Voice { json, aside: false };
+    // Whoever reads that it is granted may end us: by then we must be ready to return it.
+    let term = Term::begin(&[])?;
     let advisory = if held.advisory { " (advisory)" } else { "" };
     let line = json!({"type": "leased", "path": path, "kind": kind.as_str(), "advisory": held.advisory});
     voice.tell(&line, &format!("{kind} lease of {}{advisory}", path.display()))?;
-    keep(holder, open, kind, args.hold, voice).await
+    keep(holder, open, kind, args.hold, voice, term).await
 }
 
 /// Until the lease is returned or lost.
-async fn keep(mut holder: Holder, open: u64, kind: LeaseKind, hold: bool, voice: Voice) -> Result<ExitCode> {
-    let mut term = Term::begin(&[])?;
+async fn keep(
+    mut holder: Holder,
+    open: u64,
+    kind: LeaseKind,
+    hold: bool,
+    voice: Voice,
+    mut term: Term,
+) -> Result<ExitCode> {
     let mut lines = if hold { Some(lines()) } else { None };
     loop {
         tokio::select! {

@@ -11,7 +11,6 @@ use upcall_client::{Access, LockKind, LockRequest, OpenRequest};
 
 use super::hold::hold;
 use super::holder::{Holder, lease_id};
-use super::voice::Voice;
 use crate::cli::{ConnectArgs, absolute};
 
 #[derive(Debug, Args)]
@@ -62,14 +61,11 @@ pub(in crate::cli) async fn run(args: LockArgs) -> Result<ExitCode> {
     let open = holder.open(wanted).await.with_context(cannot)?.open;
     let wanted = LockRequest::new(0, kind, start, length).wait(args.wait);
     let held = holder.lock(open, wanted).await.with_context(cannot)?;
-    let voice = Voice { json: args.json, aside: !args.command.is_empty() };
     let line = json!({"type": "locked", "path": path, "kind": kind.as_str(), "start": start, "length": length,
         "advisory": held.advisory});
     let advisory = if held.advisory { " (advisory)" } else { "" };
-    if !voice.aside || args.json {
-        voice.tell(&line, &format!("{kind} lock of {} {start}:{length}{advisory}", path.display()))?;
-    }
-    hold(holder, open, &args.command, voice).await
+    let human = format!("{kind} lock of {} {start}:{length}{advisory}", path.display());
+    hold(holder, open, &args.command, args.json, (line, human)).await
 }
 
 #[cfg(test)]

@@ -11,7 +11,6 @@ use upcall_client::{Access, Deny, OpenRequest};
 
 use super::hold::hold;
 use super::holder::{Holder, lease_id};
-use super::voice::Voice;
 use crate::cli::{ConnectArgs, absolute};
 
 #[derive(Debug, Args)]
@@ -83,13 +82,9 @@ pub(in crate::cli) async fn run(args: ShareArgs) -> Result<ExitCode> {
     let wanted = OpenRequest::path(&path, 0).access(access).deny(deny).lease_id(lease_id()?);
     let wanted = wanted.advisory_ok(args.advisory).wait(args.wait);
     let opened = holder.open(wanted).await.with_context(|| format!("cannot open {}", path.display()))?;
-    let voice = Voice { json: args.json, aside: !args.command.is_empty() };
     let line = json!({"type": "opened", "path": path, "access": access.as_str(), "deny": deny.as_str(),
         "advisory": opened.advisory});
     let advisory = if opened.advisory { " (advisory)" } else { "" };
-    if !voice.aside || args.json {
-        let human = format!("{} open: access {access}, deny {deny}{advisory}", path.display());
-        voice.tell(&line, &human)?;
-    }
-    hold(holder, opened.open, &args.command, voice).await
+    let human = format!("{} open: access {access}, deny {deny}{advisory}", path.display());
+    hold(holder, opened.open, &args.command, args.json, (line, human)).await
 }
