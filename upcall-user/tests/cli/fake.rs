@@ -1,6 +1,6 @@
 //! A daemon that does what a test says, and a run of `upcall` that talks to it.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
@@ -127,8 +127,10 @@ impl Run {
     /// The next line that it prints.
     pub(crate) fn line(&mut self) -> String {
         let stdout = self.child.stdout.as_mut().expect("piped");
-        let mut bytes = stdout.bytes().map(|byte| byte.expect("it prints"));
-        String::from_utf8(bytes.by_ref().take_while(|byte| *byte != b'\n').collect()).expect("text")
+        let mut line = String::new();
+        // What follows is for the end to find.
+        BufReader::with_capacity(1, stdout).read_line(&mut line).expect("it prints");
+        line.trim_end().to_owned()
     }
 
     pub(crate) fn terminate(&self) {
