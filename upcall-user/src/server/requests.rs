@@ -89,6 +89,9 @@ pub(super) async fn answer(
         Message::Unknown { kind, .. } => {
             Answer::error(Code::UnknownType, format!("frame type {kind} is not known"))
         }
+        Message::StateRequest(_) => {
+            Answer::error(Code::UnknownType, "this daemon holds no state for clients")
+        }
         Message::Hello(_) => Answer::End(Code::ExpectedHello, "HELLO comes once, and first".into()),
         _ => Answer::End(Code::Malformed, "a client does not send frames of this type".into()),
     }
