@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use nix::fcntl::{FcntlArg, fcntl};
 
 use crate::{
     coherence, entry,
@@ -127,6 +128,14 @@ impl Helper {
     pub fn write_held(&mut self) -> Result<()> {
         self.order(&["write-held"], Path::new("-"))?;
         self.finish()
+    }
+
+    /// Locks (or unlocks) bytes of the file that it holds open, without waiting, as `fcntl` lockers do. The error number if
+    /// somebody else has a lock there.
+    pub fn lock_held(&mut self, lock: bool, start: i64, length: i64) -> Result<Result<(), i32>> {
+        let what = if lock { "lock-held" } else { "unlock-held" };
+        self.order(&[what, &start.to_string(), &length.to_string()], Path::new("-"))?;
+        self.answer()
     }
 
     /// Closes the file that it holds open.
@@ -261,6 +270,19 @@ fn obey(command: &str, prepared: &mut Option<Change>, held: &mut Option<File>) -
         ["write-held", _] => {
             let file = held.as_ref().ok_or_else(|| io::Error::other("nothing is held"))?;
             file.write_all_at(b"held", 0)
+        }
+        [what @ ("lock-held" | "unlock-held"), start, length, _] => {
+            let file = held.as_ref().ok_or_else(|| io::Error::other("nothing is held"))?;
+            let kind = if what == "lock-held" { libc::F_WRLCK } else { libc::F_UNLCK };
+            let offset = |text: &str| text.parse().map_err(io::Error::other);
+            let lock = libc::flock {
+                l_type: kind as libc::c_short,
+                l_whence: libc::SEEK_SET as libc::c_short,
+                l_start: offset(start)?,
+                l_len: offset(length)?,
+                l_pid: 0,
+            };
+            Ok(fcntl(file, FcntlArg::F_SETLK(&lock)).map(drop)?)
         }
         ["release", _] => {
             *held = None;
