@@ -4,6 +4,9 @@
 //!   file waits until the lease is given back, or for `fs.lease-break-time` ([`break_time`]).
 //! - [`Ranges`]: byte ranges, by open-file-description locks, which local `fcntl` and `lockf` lockers meet.
 //!
+//! - [`Shares`]: what may not be opened, by the `bpf` LSM where that is active; [`openers`] finds who has it open already.
+//! - [`Breakers`]: which process broke a lease, by tracepoints.
+//!
 //! Nothing here decides who gets what: that is the state table's, which knows of clients and asks for one lease an
 //! inode, and one [`Ranges`] an owner of locks.
 //!
@@ -40,7 +43,10 @@ pub use openers::{Opener, Search, openers};
 pub use ranges::{Conflict, Range, RangeError, RangeKind, Ranges};
 pub use refusal::Refusal;
 
-pub use crate::sys::lease::Sort;
+pub use crate::{
+    source::{Breakers, Deny, Shares, Unsupported},
+    sys::lease::Sort,
+};
 
 /// What a lease is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

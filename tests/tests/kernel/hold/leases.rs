@@ -25,7 +25,7 @@ use tests::{
     scene::Scene,
 };
 use tokio::time::timeout;
-use upcall_user::hold::{Break, LeaseKey, LeaseKind, Leases, Refusal, Sort};
+use upcall_user::hold::{Break, Breakers, LeaseKey, LeaseKind, Leases, Refusal, Sort};
 
 use crate::trials::Trials;
 
@@ -36,6 +36,9 @@ pub(crate) fn add(trials: &mut Trials<'_>) {
     trials.on_each("a_lease_is_refused_beside_an_opener_and_says_why", beside);
     trials.on_each("a_thousand_leases_broken_at_once_are_all_told", |fs| many(fs, None));
     trials.on_each("a_thousand_leases_are_told_by_a_queue_of_two_signals", |fs| many(fs, Some(2)));
+    for name in ["ext4", "xfs", "tmpfs"] {
+        trials.on(name, "whoever_breaks_a_lease_is_known", breaker);
+    }
     trials.on_each("a_delegation_holds_changes_of_a_directory", directory);
 }
 
@@ -252,6 +255,32 @@ fn directory(filesystem: &Filesystem) -> Result<Completion> {
         ensure!(maker.try_wait()?.is_none() && !dir.join("new").exists());
         leases.release(lease);
         ends(&mut maker)?;
+        Ok(Completion::Completed)
+    })
+}
+
+fn breaker(filesystem: &Filesystem) -> Result<Completion> {
+    let mut breakers = match Breakers::load() {
+        Ok(breakers) => breakers,
+        Err(why) => return Ok(Completion::ignored_with(why.to_string())),
+    };
+    let scene = Scene::within(&filesystem.root)?;
+    let file = scene.file("file")?;
+    block_on(async {
+        let mut leases = Leases::new()?;
+        let Some(lease) = take(&mut leases, &file, LeaseKind::Write)? else {
+            return Ok(Completion::ignored_with("the filesystem has no leases"));
+        };
+        ensure!(breakers.take(super::key(&file)?).is_none());
+        let (mut reader, _contents) = read(&file)?;
+        broken(&mut leases).await?;
+        ensure!(breakers.take(super::key(&file)?) == Some(reader.id()));
+        ensure!(breakers.take(super::key(&file)?).is_none());
+        ensure!(at_once(&file, true).is_err());
+        broken(&mut leases).await?;
+        ensure!(breakers.take(super::key(&file)?) == Some(std::process::id()));
+        leases.release(lease);
+        ends(&mut reader)?;
         Ok(Completion::Completed)
     })
 }
