@@ -4,16 +4,17 @@
 use std::{
     fs::{self, File},
     io::{self, BufRead, BufReader, Write},
-    os::unix::fs::FileExt,
+    os::{fd::AsFd, unix::fs::FileExt},
     path::Path,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     time::UNIX_EPOCH,
 };
 
 use anyhow::{Context, Result, bail};
-use nix::fcntl::{FcntlArg, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::{
+    attempt::{self, Attempt},
     coherence, entry,
     long_write::{self, Means},
     op::{self, Change},
@@ -116,6 +117,23 @@ impl Helper {
     pub fn rename(&mut self, file: &Path, name: &str) -> Result<()> {
         self.order(&["rename", name], file)?;
         self.finish()
+    }
+
+    /// Starts to try; the answer tells the end.
+    pub fn begin(&mut self, attempt: Attempt, file: &Path) -> Result<()> {
+        self.order(&["try", &format!("{attempt:?}")], file)
+    }
+
+    /// Tries. The error number if the kernel refused it.
+    pub fn attempt(&mut self, attempt: Attempt, file: &Path) -> Result<Result<(), i32>> {
+        self.begin(attempt, file)?;
+        self.answer()
+    }
+
+    /// Whether what was begun has not ended yet.
+    pub fn waits(&mut self) -> Result<bool> {
+        let mut polled = [PollFd::new(self.answers.get_ref().as_fd(), PollFlags::POLLIN)];
+        Ok(poll(&mut polled, PollTimeout::ZERO)? == 0)
     }
 
     /// Opens a file and keeps it open.
@@ -251,6 +269,7 @@ fn obey(command: &str, prepared: &mut Option<Change>, held: &mut Option<File>) -
             (1..=number(count)?).try_for_each(|number| file.write_all_at(&number.to_le_bytes(), 0))
         }
         ["overwrite", means, file] => long_write::write(means.parse()?, Path::new(file)),
+        ["try", name, file] => Attempt::named(name)?.perform(Path::new(file)),
         ["mark", file] => {
             let file = File::options().write(true).open(file)?;
             // Once somebody has looked, the kernel stamps the next change apart from the last one.
@@ -273,16 +292,8 @@ fn obey(command: &str, prepared: &mut Option<Change>, held: &mut Option<File>) -
         }
         [what @ ("lock-held" | "unlock-held"), start, length, _] => {
             let file = held.as_ref().ok_or_else(|| io::Error::other("nothing is held"))?;
-            let kind = if what == "lock-held" { libc::F_WRLCK } else { libc::F_UNLCK };
             let offset = |text: &str| text.parse().map_err(io::Error::other);
-            let lock = libc::flock {
-                l_type: kind as libc::c_short,
-                l_whence: libc::SEEK_SET as libc::c_short,
-                l_start: offset(start)?,
-                l_len: offset(length)?,
-                l_pid: 0,
-            };
-            Ok(fcntl(file, FcntlArg::F_SETLK(&lock)).map(drop)?)
+            attempt::lock(file, what == "lock-held", offset(start)?, offset(length)?)
         }
         ["release", _] => {
             *held = None;

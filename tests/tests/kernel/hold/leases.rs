@@ -5,12 +5,8 @@ use std::{
     collections::HashSet,
     fs::{File, OpenOptions},
     io::ErrorKind,
-    os::{
-        fd::AsFd,
-        unix::{fs::OpenOptionsExt, net::UnixStream},
-    },
+    os::{fd::AsFd, unix::fs::OpenOptionsExt},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
     time::Duration,
 };
 
@@ -19,8 +15,10 @@ use libtest_mimic::Completion;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tests::{
     Result,
-    deadline::{patience, wait_for},
+    attempt::{APPENDED, Attempt},
+    deadline::patience,
     filesystem::Filesystem,
+    helper::Helper,
     listener::block_on,
     scene::Scene,
 };
@@ -39,7 +37,9 @@ pub(crate) fn add(trials: &mut Trials<'_>) {
     for name in ["ext4", "xfs", "tmpfs"] {
         trials.on(name, "whoever_breaks_a_lease_is_known", breaker);
     }
-    trials.on_each("a_delegation_holds_changes_of_a_directory", directory);
+    trials.on_each("a_delegation_holds_new_entries", |fs| delegated(fs, Attempt::Mkdir));
+    trials.on_each("a_delegation_holds_changes_of_attributes", |fs| delegated(fs, Attempt::Chmod));
+    trials.on_each("a_delegation_holds_removal", |fs| delegated(fs, Attempt::Unlink));
 }
 
 fn take(leases: &mut Leases, file: &Path, kind: LeaseKind) -> Result<Option<LeaseKey>> {
@@ -64,26 +64,6 @@ async fn nothing(leases: &mut Leases) -> Result<()> {
     }
 }
 
-/// A process that appends to the file.
-fn append(file: &Path) -> Result<Child> {
-    let mut command = Command::new("sh");
-    command.args(["-c", "echo appended >> \"$0\""]).arg(file);
-    Ok(command.spawn()?)
-}
-
-/// A process that copies the file to a socket.
-fn read(file: &Path) -> Result<(Child, UnixStream)> {
-    let (near, far) = UnixStream::pair()?;
-    let output = Stdio::from(std::os::fd::OwnedFd::from(far));
-    Ok((Command::new("cat").arg(file).stdout(output).spawn()?, near))
-}
-
-fn ends(child: &mut Child) -> Result<()> {
-    let status = wait_for("the process to end", || Ok(child.try_wait()?))?;
-    ensure!(status.success(), "the process ended with {status}");
-    Ok(())
-}
-
 fn at_once(file: &Path, writes: bool) -> std::io::Result<File> {
     OpenOptions::new().read(!writes).write(writes).custom_flags(libc::O_NONBLOCK).open(file)
 }
@@ -98,15 +78,16 @@ fn waits(filesystem: &Filesystem) -> Result<Completion> {
         };
         // A reader does not break it.
         drop(at_once(&file, false)?);
-        let mut writer = append(&file)?;
+        let mut writer = Helper::start()?;
+        writer.begin(Attempt::Append, &file)?;
         ensure!(broken(&mut leases).await? == Break { lease, keep: None });
         nothing(&mut leases).await?;
-        ensure!(writer.try_wait()?.is_none(), "the writer did not wait");
+        ensure!(writer.waits()?, "the writer did not wait");
         ensure!(std::fs::read(&file)? == b"old\n", "changed under the lease");
         ensure!(matches!(leases.change(lease, LeaseKind::Read), Err(Refusal::Broken)));
         leases.release(lease);
-        ends(&mut writer)?;
-        ensure!(std::fs::read(&file)? == b"old\nappended\n");
+        writer.finish()?;
+        ensure!(std::fs::read(&file)? == [b"old\n", APPENDED].concat());
         ensure!(leases.is_empty());
         leases.release(lease);
         Ok(Completion::Completed)
@@ -121,20 +102,19 @@ fn downgraded(filesystem: &Filesystem) -> Result<Completion> {
         let Some(lease) = take(&mut leases, &file, LeaseKind::Write)? else {
             return Ok(Completion::ignored_with("the filesystem has no leases"));
         };
-        let (mut reader, contents) = read(&file)?;
+        let mut helper = Helper::start()?;
+        helper.begin(Attempt::Read, &file)?;
         ensure!(broken(&mut leases).await? == Break { lease, keep: Some(LeaseKind::Read) });
-        contents.set_nonblocking(true)?;
-        let mut byte = [0];
-        let early = std::io::Read::read(&mut &contents, &mut byte).map_err(|error| error.kind());
-        ensure!(early == Err(ErrorKind::WouldBlock), "the reader did not wait: {early:?}");
+        ensure!(helper.waits()?, "the reader did not wait");
         ensure!(matches!(leases.change(lease, LeaseKind::Write), Err(Refusal::Broken)));
         leases.change(lease, LeaseKind::Read)?;
-        ends(&mut reader)?;
+        helper.finish()?;
         // It still is a lease.
-        let mut writer = append(&file)?;
+        helper.begin(Attempt::Truncate, &file)?;
         ensure!(broken(&mut leases).await? == Break { lease, keep: None });
+        ensure!(helper.waits()?, "truncated under the lease");
         leases.release(lease);
-        ends(&mut writer)?;
+        helper.finish()?;
         // Up again, once nobody else has it open.
         let again = take(&mut leases, &file, LeaseKind::Read)?.context("leased before")?;
         leases.change(again, LeaseKind::Write)?;
@@ -239,22 +219,23 @@ fn many(filesystem: &Filesystem, queue: Option<u64>) -> Result<Completion> {
     })
 }
 
-fn directory(filesystem: &Filesystem) -> Result<Completion> {
+/// Nothing of this breaks a lease.
+fn delegated(filesystem: &Filesystem, attempt: Attempt) -> Result<Completion> {
     let scene = Scene::within(&filesystem.root)?;
-    let dir = scene.dir("dir")?;
-    let opened = File::open(&dir)?;
+    let path = if matches!(attempt, Attempt::Mkdir) { scene.dir("dir")? } else { scene.file("file")? };
     block_on(async {
         let mut leases = Leases::new()?;
-        let lease = match leases.take(opened.as_fd(), Sort::Delegation, LeaseKind::Read) {
+        let mut helper = Helper::start()?;
+        let lease = match leases.take(File::open(&path)?.as_fd(), Sort::Delegation, LeaseKind::Read) {
             Ok(lease) => lease,
             Err(Refusal::Unsupported) => return Ok(Completion::ignored_with("no delegations here")),
             Err(error) => return Err(error.into()),
         };
-        let mut maker = Command::new("mkdir").arg(dir.join("new")).spawn()?;
+        helper.begin(attempt, &path)?;
         ensure!(broken(&mut leases).await? == Break { lease, keep: None });
-        ensure!(maker.try_wait()?.is_none() && !dir.join("new").exists());
+        ensure!(helper.waits()?, "it did not wait");
         leases.release(lease);
-        ends(&mut maker)?;
+        helper.finish()?;
         Ok(Completion::Completed)
     })
 }
@@ -272,15 +253,16 @@ fn breaker(filesystem: &Filesystem) -> Result<Completion> {
             return Ok(Completion::ignored_with("the filesystem has no leases"));
         };
         ensure!(breakers.take(super::key(&file)?).is_none());
-        let (mut reader, _contents) = read(&file)?;
+        let mut reader = Helper::start()?;
+        reader.begin(Attempt::Read, &file)?;
         broken(&mut leases).await?;
-        ensure!(breakers.take(super::key(&file)?) == Some(reader.id()));
+        ensure!(breakers.take(super::key(&file)?) == Some(reader.pid()));
         ensure!(breakers.take(super::key(&file)?).is_none());
         ensure!(at_once(&file, true).is_err());
         broken(&mut leases).await?;
         ensure!(breakers.take(super::key(&file)?) == Some(std::process::id()));
         leases.release(lease);
-        ends(&mut reader)?;
+        reader.finish()?;
         Ok(Completion::Completed)
     })
 }

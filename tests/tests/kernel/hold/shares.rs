@@ -3,7 +3,6 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io,
     os::fd::AsFd,
     path::Path,
     time::Duration,
@@ -11,7 +10,13 @@ use std::{
 
 use anyhow::{Context, ensure};
 use libtest_mimic::Completion;
-use tests::{Result, filesystem::Filesystem, helper::Helper, scene::Scene};
+use tests::{
+    Result,
+    attempt::Attempt::{Append, Read, Truncate},
+    filesystem::Filesystem,
+    helper::Helper,
+    scene::Scene,
+};
 use upcall_user::hold::{Access, Deny, Opener, Search, Shares, openers};
 
 use crate::trials::Trials;
@@ -34,40 +39,28 @@ fn denied(filesystem: &Filesystem) -> Result<Completion> {
     let scene = Scene::within(&filesystem.root)?;
     let (file, other) = (scene.file("file")?, scene.file("other")?);
     let mut helper = Helper::start()?;
-    // The helper opens for reading and writing; `cat` reads.
-    let mut both = |file: &Path| -> Result<Option<i32>> {
-        let errno =
-            helper.hold(file).err().and_then(|error| error.downcast::<io::Error>().ok()?.raw_os_error());
-        helper.release()?;
-        Ok(errno)
-    };
-    let reads = |file: &Path| -> Result<bool> {
-        Ok(std::process::Command::new("cat").arg(file).output()?.status.success())
-    };
-    let truncates = |file: &Path| -> Result<bool> {
-        let output = std::process::Command::new("truncate").args(["-c", "-s", "5"]).arg(file).output()?;
-        Ok(output.status.success())
-    };
-    ensure!(both(&file)?.is_none());
+    let mut errno =
+        |attempt, file: &Path| -> Result<Option<i32>> { Ok(helper.attempt(attempt, file)?.err()) };
+    ensure!(errno(Append, &file)?.is_none());
     shares.deny(super::key(&file)?, Deny { read: false, write: true })?;
-    ensure!(both(&file)? == Some(libc::EBUSY));
-    ensure!(!truncates(&file)? && reads(&file)?);
-    ensure!(both(&other)?.is_none(), "another file is denied as well");
+    ensure!(errno(Append, &file)? == Some(libc::EBUSY));
+    ensure!(errno(Truncate, &file)? == Some(libc::EBUSY) && errno(Read, &file)?.is_none());
+    ensure!(errno(Append, &other)?.is_none(), "another file is denied as well");
     // This process is the daemon here.
     OpenOptions::new().append(true).open(&file)?;
     shares.deny(super::key(&file)?, Deny { read: true, write: false })?;
-    ensure!(!reads(&file)? && truncates(&file)?);
+    ensure!(errno(Read, &file)? == Some(libc::EBUSY) && errno(Truncate, &file)?.is_none());
     shares.deny(super::key(&other)?, Deny { read: true, write: true })?;
     shares.allow(super::key(&file)?)?;
-    ensure!(both(&file)?.is_none() && both(&other)? == Some(libc::EBUSY));
+    ensure!(errno(Append, &file)?.is_none() && errno(Append, &other)? == Some(libc::EBUSY));
     shares.deny(super::key(&other)?, NONE)?;
     shares.allow(super::key(&other)?)?;
-    ensure!(both(&other)?.is_none());
+    ensure!(errno(Append, &other)?.is_none());
     shares.deny(super::key(&file)?, Deny { read: true, write: true })?;
-    ensure!(both(&file)? == Some(libc::EBUSY));
+    ensure!(errno(Append, &file)? == Some(libc::EBUSY));
     // As when the daemon dies: all that it holds is closed.
     drop(shares);
-    ensure!(both(&file)?.is_none() && reads(&file)?);
+    ensure!(errno(Append, &file)?.is_none() && errno(Read, &file)?.is_none());
     Ok(Completion::Completed)
 }
 
