@@ -30,6 +30,9 @@ pub struct Search {
 /// microseconds for each descriptor on the host, so it belongs on a thread that may wait. Not found: openers that come
 /// meanwhile, in the kernel itself (nfsd, loop), behind a descriptor in flight or a mapping, and in pid namespaces
 /// that this one does not contain.
+///
+/// Of writers alone, [`writecount`](upcall_common::abi::Probe::writecount) tells the number, exactly and at once: an open for
+/// writing is counted before the `bpf` LSM is asked, so after [`super::Shares::deny`] none is missed.
 pub fn openers(file: BorrowedFd<'_>, most: usize, patience: Duration) -> io::Result<Search> {
     let stat = fstat(file)?;
     let end = Instant::now() + patience;
