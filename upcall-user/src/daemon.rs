@@ -1,6 +1,6 @@
 //! The daemon: puts the parts together, runs until it is told to end, and drains.
 
-use std::{io, os::unix::fs::MetadataExt, sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -20,7 +20,7 @@ use crate::{
     names::{self, Namer},
     server::{Gaps, Listeners, Outlets, Service},
     source::{self, Loaded, PinError, Pins, Sizes, Takeover},
-    sys::{clock, memory, readiness},
+    sys::{clock, credentials, memory, readiness},
     unmount,
 };
 
@@ -162,7 +162,7 @@ async fn serve(
     let (end, shutdown) = watch::channel(false);
     let (alive, mut all_gone) = mpsc::channel::<()>(1);
 
-    let in_initial_pid_namespace = in_initial_pid_namespace();
+    let in_initial_pid_namespace = credentials::in_initial_pid_namespace();
     if !in_initial_pid_namespace {
         tracing::warn!("not in the initial pid namespace: clients are told of their own changes, too");
     }
@@ -253,12 +253,6 @@ const SPARE: usize = 64;
 
 fn most_connections(config: &Config) -> usize {
     config.clients + SPARE
-}
-
-fn in_initial_pid_namespace() -> bool {
-    /// PROC_PID_INIT_INO
-    const INITIAL: u64 = 0xEFFF_FFFC;
-    std::fs::metadata("/proc/self/ns/pid").is_ok_and(|namespace| namespace.ino() == INITIAL)
 }
 
 /// A number that no earlier life of the slots had: versions compare only under the same.

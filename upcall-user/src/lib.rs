@@ -7,6 +7,7 @@ pub mod daemon;
 pub mod dispatch;
 pub mod events;
 pub mod fate;
+pub mod hold;
 pub mod hub;
 pub mod logging;
 pub mod mounts;

@@ -7,6 +7,7 @@ mod bad_input;
 mod barrier;
 mod coherence;
 mod coverage;
+mod hold;
 mod inodes;
 mod lifecycle;
 mod lifetime;
@@ -95,6 +96,7 @@ fn trials<'a>(filesystems: &'a Filesystems, tally: &Arc<Tally>) -> Trials<'a> {
     tick::add(&mut trials);
     coherence::add(&mut trials);
     slow::add(&mut trials);
+    hold::add(&mut trials);
     coverage::check(&mut trials);
     trials
 }

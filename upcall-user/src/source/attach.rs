@@ -83,7 +83,11 @@ impl Attacher<'_> {
     }
 }
 
-fn attach_tracepoint(program: &mut BtfTracePoint, on: &str, btf: &Btf) -> Result<FdLink, ProgramError> {
+pub(super) fn attach_tracepoint(
+    program: &mut BtfTracePoint,
+    on: &str,
+    btf: &Btf,
+) -> Result<FdLink, ProgramError> {
     program.load(on, btf)?;
     let link = program.attach()?;
     program.take_link(link).map(FdLink::from)

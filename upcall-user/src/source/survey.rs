@@ -73,14 +73,13 @@ pub fn survey() -> Survey {
         _ => None,
     };
     let lost = fexit.as_deref().unwrap_or_default();
-    let lsm = read("/sys/kernel/security/lsm");
     Survey {
         kernel: read("/proc/sys/kernel/osrelease").unwrap_or_default(),
         btf: std::path::Path::new(VMLINUX).exists(),
         trampolines: fexit.is_ok(),
         timestamp_tracepoints: timestamp.is_ok(),
-        bpf_lsm: lsm.as_deref().is_some_and(|names| names.split(',').any(|name| name == "bpf")),
-        lsm,
+        bpf_lsm: bpf_lsm_is_active(),
+        lsm: read(LSM),
         lockdown: read("/sys/kernel/security/lockdown"),
         can_pin: pins::is_possible(std::path::Path::new(DEFAULT_PIN)),
         missing_capabilities: missing_capabilities(),
@@ -144,6 +143,14 @@ fn see(path: &MutationPath, source: Source, lost: &[Lost]) -> Result<&'static st
             Err(why.map_or("no kernel function sees it".to_owned(), |lost| lost.why.clone()))
         }
     }
+}
+
+/// Names of the security modules at work.
+const LSM: &str = "/sys/kernel/security/lsm";
+
+/// Whether programs on LSM hooks are asked: without it they attach, and nothing comes of it.
+pub(super) fn bpf_lsm_is_active() -> bool {
+    read(LSM).is_some_and(|names| names.split(',').any(|name| name == "bpf"))
 }
 
 fn read(path: &str) -> Option<String> {
