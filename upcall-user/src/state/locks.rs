@@ -221,9 +221,9 @@ impl Table {
         let (Some(found), Some(by)) = (self.inodes.get_mut(&inode), self.clients.get_mut(&client)) else {
             return;
         };
-        by.locks -= found.ranges.len();
+        let before = found.ranges.len();
         change(&mut found.ranges);
-        by.locks += found.ranges.len();
+        by.locks = by.locks + found.ranges.len() - before;
     }
 
     /// Tells holders that somebody would like what they have; each at most once a while.

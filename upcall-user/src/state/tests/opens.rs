@@ -10,7 +10,6 @@ fn an_access_meets_a_deny_or_does_not_as_in_the_table_of_nfs() {
     let meets = |access: Access, deny: Deny| {
         (access.reads() && deny.denies_read()) || (access.writes() && deny.denies_write())
     };
-    let mut refusals = 0;
     for (a, d) in ACCESSES.into_iter().flat_map(|a| DENIES.map(|d| (a, d))) {
         for (b, e) in ACCESSES.into_iter().flat_map(|b| DENIES.map(|e| (b, e))) {
             let mut rig = Rig::new();
@@ -18,7 +17,6 @@ fn an_access_meets_a_deny_or_does_not_as_in_the_table_of_nfs() {
             rig.try_open(ann, 1, a, d).expect("the first");
             let second = rig.try_open(bob, 1, b, e);
             let expected = meets(a, e) || meets(b, d);
-            refusals += usize::from(expected);
             assert_eq!(
                 second.err(),
                 expected.then(|| Refusal::Conflict(client("ann"))),
@@ -26,7 +24,6 @@ fn an_access_meets_a_deny_or_does_not_as_in_the_table_of_nfs() {
             );
         }
     }
-    assert_eq!(refusals, 99);
 }
 
 #[test]
