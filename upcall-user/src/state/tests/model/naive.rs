@@ -195,7 +195,9 @@ impl Naive {
     }
 
     pub(super) fn disconnect(&mut self, id: ClientId) {
-        let Some(client) = self.clients.iter_mut().find(|it| it.id == id && it.connection.is_some()) else { return };
+        let Some(client) = self.clients.iter_mut().find(|it| it.id == id && it.connection.is_some()) else {
+            return;
+        };
         client.connection = None;
         let inodes: std::collections::BTreeSet<_> =
             self.requests.iter().filter(|it| it.client == id).map(|it| it.inode).collect();
@@ -350,8 +352,10 @@ impl Naive {
         let asking = |naive: &Self, such: fn(&Asked) -> bool| {
             naive.asks.iter().any(|ask| ask.inode == inode && such(&ask.asked))
         };
-        let (lease, deny) =
-            (asking(self, |it| matches!(it, Asked::Lease(_))), asking(self, |it| matches!(it, Asked::Deny(_))));
+        let (lease, deny) = (
+            asking(self, |it| matches!(it, Asked::Lease(_))),
+            asking(self, |it| matches!(it, Asked::Deny(_))),
+        );
         let file = self.file(inode);
         if !lease {
             file.held = file.held.min(strongest);

@@ -224,7 +224,7 @@ impl Naive {
     }
 
     /// How many ranges the bytes of some make.
-    fn ranges(&self, such: impl Fn(&Byte) -> bool) -> usize {
+    pub(super) fn ranges(&self, such: impl Fn(&Byte) -> bool) -> usize {
         let starts = |byte: &&Byte| {
             such(byte)
                 && !self.bytes.iter().any(|it| {
@@ -237,7 +237,8 @@ impl Naive {
     }
 
     fn in_the_way(&self, inode: InodeId, owner: Owner, range: Range, kind: LockKind) -> Vec<Owner> {
-        let mut owners: Vec<_> = self.bytes.iter().filter(|it| conflicts(it, inode, owner, range, kind)).collect();
+        let mut owners: Vec<_> =
+            self.bytes.iter().filter(|it| conflicts(it, inode, owner, range, kind)).collect();
         owners.sort_by_key(|it| it.owner);
         owners.dedup_by_key(|it| it.owner);
         owners.into_iter().map(|it| it.owner).collect()
@@ -262,7 +263,13 @@ impl Naive {
         self.requests.iter().filter_map(blocked).collect()
     }
 
-    pub(super) fn blockers(&self, id: RequestId, inode: InodeId, owner: Owner, lock: &LockRequest) -> Vec<Owner> {
+    pub(super) fn blockers(
+        &self,
+        id: RequestId,
+        inode: InodeId,
+        owner: Owner,
+        lock: &LockRequest,
+    ) -> Vec<Owner> {
         let LockRequest { range, kind, .. } = *lock;
         let clash = |by: Owner, other: Range, other_kind: LockKind| {
             by != owner && other.overlaps(range) && kind.conflicts(other_kind)
@@ -273,7 +280,9 @@ impl Naive {
             let held_up = self.in_the_way(inode, by, wanted.range, wanted.kind).contains(&owner)
                 || !self
                     .asked_by(
-                        |it, other, k| it == owner && other.overlaps(wanted.range) && k.conflicts(wanted.kind),
+                        |it, other, k| {
+                            it == owner && other.overlaps(wanted.range) && k.conflicts(wanted.kind)
+                        },
                         inode,
                     )
                     .is_empty();
@@ -333,7 +342,9 @@ impl Naive {
         }
         let blockers = self.blockers(request.id, inode, owner, lock);
         if blockers.is_empty() {
-            return self.later(request, fresh).or_else(|| self.ask(request, Asked::Range(owner, range, kind)));
+            return self
+                .later(request, fresh)
+                .or_else(|| self.ask(request, Asked::Range(owner, range, kind)));
         }
         if fresh {
             for by in self.in_the_way(inode, owner, range, kind) {
