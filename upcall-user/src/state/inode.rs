@@ -131,6 +131,11 @@ impl Inode {
         if access.writes() { Keep::None } else { Keep::Read }
     }
 
+    /// Whether the kernel is being asked for something of this owner's there, of which the outcome has to be known first.
+    pub(super) fn is_asking(&self, owner: Owner, range: Range) -> bool {
+        self.asks.values().any(|ask| ask.owner == owner && ask.range.overlaps(range))
+    }
+
     /// The pieces of a range of which the kernel has not been asked for this owner.
     pub(super) fn unasked(&self, owner: Owner, range: Range) -> Vec<Range> {
         let mut pieces = vec![range];

@@ -123,7 +123,7 @@ impl Table {
         if !opened.access.locks(kind) {
             return refused(Refusal::NotCarried);
         }
-        if found.asks.values().any(|ask| ask.owner == owner && ask.range.overlaps(range)) {
+        if found.is_asking(owner, range) {
             return self.wait(request, fresh);
         }
         // A lock in the middle of another one makes two more.

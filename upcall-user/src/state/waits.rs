@@ -66,7 +66,9 @@ impl Table {
         waiting.filter_map(move |id| {
             let inode = self.requests.get(id)?.inode;
             let (by, range, kind) = self.wanted(*id)?;
-            let blocked = by == owner && self.inode(inode)?.blocked.contains(id);
+            let found = self.inode(inode)?;
+            // One that takes its turn after an ask is looked at then.
+            let blocked = by == owner && found.blocked.contains(id) && !found.is_asking(owner, range);
             blocked.then_some((inode, *id, range, kind))
         })
     }

@@ -293,13 +293,18 @@ impl Naive {
         all
     }
 
+    /// It comes after its owner's earlier one, and is not looked at before.
+    pub(super) fn in_turn(&self, inode: InodeId, owner: Owner, range: Range) -> bool {
+        !self.asked_by(|by, other, _| by == owner && other.overlaps(range), inode).is_empty()
+    }
+
     /// Whether owners wait in a ring that this request closes.
     fn closes_ring(&self, owner: Owner, first: Vec<Owner>) -> bool {
         let mut reached = first;
         loop {
             let before = reached.len();
             for (id, inode, by, lock) in self.blocked() {
-                if reached.contains(&by) {
+                if reached.contains(&by) && !self.in_turn(inode, by, lock.range) {
                     for further in self.blockers(id, inode, by, &lock) {
                         if !reached.contains(&further) {
                             reached.push(further);
@@ -320,7 +325,7 @@ impl Naive {
         if !self.open(lock.open).wish.access.locks(kind) {
             return refused(Refusal::NotCarried);
         }
-        if !self.asked_by(|by, other, _| by == owner && other.overlaps(range), inode).is_empty() {
+        if self.in_turn(inode, owner, range) {
             return self.later(request, fresh);
         }
         let asks = |such: &dyn Fn(InodeId, ClientId) -> bool| {
