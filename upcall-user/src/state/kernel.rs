@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use super::{
-    AskId, Effect, Granted, InodeId, Keep, Kernel, LockKind, LockRequest, OpenId, Owner, Range, Refusal,
-    RequestId, Table, Who, inode::RangeAsk, ranges::Lock, request::What,
+    AskId, Effect, Granted, InodeId, Keep, Kernel, LockKind, LockRequest, Owner, Range, Refusal, RequestId,
+    Table, Who, inode::RangeAsk, ranges::Lock, request::What,
 };
 
 impl Table {
@@ -133,27 +133,6 @@ impl Table {
             }
         }
         self.settle(inode, now);
-    }
-
-    /// An open's locks end.
-    pub(super) fn drop_locks(&mut self, open: OpenId) {
-        let Some(found) = self.opens.get_mut(&open) else { return };
-        let (client, inode) = (found.client, found.inode);
-        for number in std::mem::take(&mut found.owners) {
-            let owner = Owner { client, number };
-            let ranges = self.inode(inode).map(|found| &found.ranges);
-            let of_open = |lock: &&Lock| lock.open == open;
-            let ended: Vec<Range> = ranges
-                .map(|ranges| ranges.of(owner).filter(of_open).map(|lock| lock.range).collect())
-                .unwrap_or_default();
-            for range in &ended {
-                self.free_range(inode, owner, *range);
-            }
-            if !ended.is_empty() {
-                self.owner_changed(inode, owner);
-                self.forget_owner(inode, owner);
-            }
-        }
     }
 }
 

@@ -196,6 +196,27 @@ impl Table {
         self.free_gaps(inode, owner, range);
     }
 
+    /// An open's locks end.
+    pub(super) fn drop_locks(&mut self, open: OpenId) {
+        let Some(found) = self.opens.get_mut(&open) else { return };
+        let (client, inode) = (found.client, found.inode);
+        for number in std::mem::take(&mut found.owners) {
+            let owner = Owner { client, number };
+            let ranges = self.inode(inode).map(|found| &found.ranges);
+            let of_open = |lock: &&Lock| lock.open == open;
+            let ended: Vec<Range> = ranges
+                .map(|ranges| ranges.of(owner).filter(of_open).map(|lock| lock.range).collect())
+                .unwrap_or_default();
+            for range in &ended {
+                self.free_range(inode, owner, *range);
+            }
+            if !ended.is_empty() {
+                self.owner_changed(inode, owner);
+                self.forget_owner(inode, owner);
+            }
+        }
+    }
+
     /// The kernel frees what of this range the owner neither has nor asks for.
     pub(super) fn free_gaps(&mut self, inode: InodeId, owner: Owner, range: Range) {
         let Some(found) = self.inodes.get(&inode) else { return };

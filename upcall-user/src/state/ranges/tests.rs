@@ -36,6 +36,8 @@ fn stretches() -> impl Strategy<Value = Range> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn they_are_what_a_lock_on_each_byte_would_be(
         steps in prop::collection::vec((0..4u64, stretches(), prop::option::of(kinds()), 0..2u64), 1..60)

@@ -181,7 +181,7 @@ impl Naive {
 
     pub(super) fn call_breaks(&mut self, inode: InodeId, keep: Keep) {
         let asked =
-            self.asks.iter().any(|it| it.inode == inode && matches!(it.asked, super::naive::Asked::Lease(_)));
+            self.asks.iter().any(|it| it.inode == inode && matches!(it.asked, super::lists::Asked::Lease(_)));
         let file = self.file(inode);
         if file.held.is_none() && !asked {
             return;
@@ -193,7 +193,7 @@ impl Naive {
 
     pub(super) fn call_lost(&mut self, inode: InodeId) {
         let asked =
-            self.asks.iter().any(|it| it.inode == inode && matches!(it.asked, super::naive::Asked::Lease(_)));
+            self.asks.iter().any(|it| it.inode == inode && matches!(it.asked, super::lists::Asked::Lease(_)));
         let file = self.file(inode);
         let lost = file.held.take();
         if !asked {

@@ -3,6 +3,8 @@
 mod calls;
 mod invariants;
 mod kernel;
+mod lists;
+mod lock_rules;
 mod naive;
 mod rules;
 mod run;
