@@ -174,6 +174,7 @@ impl Naive {
             return Err(Refusal::TooManyLocks);
         }
         if self.bytes.len() < before.len() {
+            self.owner_changed(inode, owner);
             self.settle(inode);
         }
         Ok(())

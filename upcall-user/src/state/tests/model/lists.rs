@@ -46,6 +46,8 @@ pub(super) struct Request {
     pub(super) inode: InodeId,
     pub(super) what: What,
     pub(super) advisory: bool,
+    /// Its owner has given something up since it was looked at.
+    pub(super) recheck: bool,
 }
 
 #[derive(Clone, Copy, PartialEq)]

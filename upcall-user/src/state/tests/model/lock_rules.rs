@@ -91,6 +91,12 @@ impl Naive {
         !self.asked_by(|by, other, _| by == owner && other.overlaps(range), inode).is_empty()
     }
 
+    pub(super) fn owner_changed(&mut self, inode: InodeId, owner: Owner) {
+        let of_owner = |it: &What| matches!(it, What::Lock(lock) if lock.owner == owner.number);
+        let all = self.requests.iter_mut().filter(|it| it.inode == inode && it.client == owner.client);
+        all.filter(|it| of_owner(&it.what)).for_each(|it| it.recheck = true);
+    }
+
     /// Whether owners wait in a ring that this request closes.
     fn closes_ring(&self, owner: Owner, first: Vec<Owner>) -> bool {
         let mut reached = first;
@@ -136,6 +142,7 @@ impl Naive {
         if (range.start()..=range.last()).all(|at| own(at).is_some_and(|it| it.kind >= kind)) {
             let advisory = (range.start()..=range.last()).any(|at| own(at).is_some_and(|it| it.advisory));
             self.set_lock(inode, request.client, lock, advisory);
+            self.owner_changed(inode, owner);
             return Some(Ok(Granted::Locked { advisory }));
         }
         let blockers = self.blockers(request.id, inode, owner, lock);
@@ -154,7 +161,7 @@ impl Naive {
         if !lock.wait || lock.reclaim {
             return refused(CONFLICT);
         }
-        if self.closes_ring(owner, blockers) {
+        if (fresh || request.recheck) && self.closes_ring(owner, blockers) {
             return refused(Refusal::Deadlock);
         }
         self.later(request, fresh)

@@ -178,7 +178,9 @@ impl Naive {
         }
         self.open(id).grants.clear();
         self.end_recalls();
-        self.bytes.retain(|byte| byte.open != id);
+        for byte in self.bytes.extract_if(.., |byte| byte.open == id).collect::<Vec<_>>() {
+            self.owner_changed(inode, byte.owner);
+        }
         self.opens.retain(|open| open.id != id);
         self.settle(inode);
         self.end_if_gone(client);
@@ -220,6 +222,9 @@ impl Naive {
             }
             _ => {}
         }
+        if let Asked::Range(owner, ..) = asked {
+            self.owner_changed(inode, owner);
+        }
         if let Some(at) = request {
             let Request { id, what, .. } = self.requests[at].clone();
             let advisory_ok = match what {
@@ -251,7 +256,7 @@ impl Naive {
 
     pub(super) fn submit(&mut self, client: ClientId, inode: InodeId, what: What) -> Reply {
         let id = RequestId(self.number());
-        let request = Request { id, client, inode, what, advisory: false };
+        let request = Request { id, client, inode, what, advisory: false, recheck: false };
         let reply = match self.attempt(&request, true) {
             Some(answer) => Reply::Now(answer),
             None => {
@@ -274,6 +279,8 @@ impl Naive {
                 if is_lock(&request) && asked {
                     continue;
                 }
+                let Some(current) = self.requests.iter_mut().find(|it| it.id == request.id) else { continue };
+                let request = Request { recheck: std::mem::take(&mut current.recheck), ..request };
                 if let Some(answer) = self.attempt(&request, false) {
                     granted |= answer.is_ok();
                     self.orphan(request.id);
