@@ -16,5 +16,6 @@ pub mod names;
 pub mod sabotage;
 pub mod server;
 pub mod source;
+pub mod state;
 pub mod sys;
 pub mod unmount;
