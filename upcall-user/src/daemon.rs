@@ -12,6 +12,7 @@ use tokio::{
 
 use crate::{
     access::{Exports, Principal},
+    arbiter,
     config::Config,
     dispatch,
     events::{self, EventSwitch},
@@ -173,11 +174,20 @@ async fn serve(
     let (namer, released) = Namer::new(Arc::clone(&exports))?;
     let namer = Arc::new(namer);
     let outlets = Arc::new(Outlets::default());
+    let (arbiter, arbitrating) = match config.switches() {
+        switches if switches.any() => {
+            let arbiter::Started { arbiter, task } =
+                arbiter::start(arbiter::Settings { switches, table: config.state() }, &hub)?;
+            (Some(arbiter), Some(task))
+        }
+        _ => (None, None),
+    };
     let service = Arc::new(Service {
         hub: Arc::clone(&hub),
         exports: Arc::clone(&exports),
         namer: Arc::clone(&namer),
         outlets: Arc::clone(&outlets),
+        arbiter,
         tcp_principal,
         epoch,
         events: event_sender.clone(),
@@ -196,6 +206,7 @@ async fn serve(
     let mut dispatcher =
         tokio::spawn(dispatch::run(dirty, flags, Arc::clone(&hub), exports, Arc::clone(&namer), outlets));
     let mut naming = tokio::spawn(names::run(namer, released, Arc::clone(&hub)));
+    let mut arbitrating = tokio::spawn(optional(arbitrating));
     let mut reader = tokio::spawn(events::run(event_ring, Arc::clone(&hub), table, event_sender));
     if let Some(log) = log {
         tokio::spawn(logging::forward(readiness::readable(log)?));
@@ -216,6 +227,7 @@ async fn serve(
         failed = &mut follower => failed.map_err(anyhow::Error::from).and_then(|it| it.context("watching the mount table")),
         failed = &mut keeper => failed.map_err(anyhow::Error::from).and_then(|it| it.context("following the mount table")),
         failed = &mut naming => failed.map_err(anyhow::Error::from).and_then(|it| it.context("reading the names of entries")),
+        failed = &mut arbitrating => failed.map_err(anyhow::Error::from).and_then(|it| it.context("holding state for clients")),
         failed = &mut reader => failed.map_err(anyhow::Error::from).and_then(|it| it.context("reading the event ring")),
     };
     notify(&[sd_notify::NotifyState::Stopping]);
@@ -226,6 +238,14 @@ async fn serve(
         tracing::warn!("clients did not read what waited for them in time");
     }
     outcome.map(|()| hub)
+}
+
+/// Runs what is enabled; never resolves otherwise.
+async fn optional(task: Option<impl Future<Output = io::Result<()>>>) -> io::Result<()> {
+    match task {
+        Some(task) => task.await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Inodes that an earlier daemon watched, and what was marked since its end.

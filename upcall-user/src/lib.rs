@@ -1,6 +1,7 @@
 //! The library behind the program `upcall`: see ARCHITECTURE.md for how the parts hang together.
 
 pub mod access;
+pub mod arbiter;
 pub mod cli;
 pub mod config;
 pub mod daemon;

@@ -19,6 +19,7 @@ mod overflow;
 mod race;
 mod restart;
 mod slow;
+mod state;
 mod subvolumes;
 mod tick;
 mod trials;
@@ -97,6 +98,7 @@ fn trials<'a>(filesystems: &'a Filesystems, tally: &Arc<Tally>) -> Trials<'a> {
     coherence::add(&mut trials);
     slow::add(&mut trials);
     hold::add(&mut trials);
+    state::add(&mut trials);
     coverage::check(&mut trials);
     trials
 }

@@ -56,6 +56,8 @@ struct Held {
     kind: LeaseKind,
     /// What it may stay, as far as told.
     told: Level,
+    /// Somebody else has descriptors of the description, and may write.
+    is_shared: bool,
 }
 
 impl Leases {
@@ -83,13 +85,34 @@ impl Leases {
     /// and one for writing could not be downgraded. The descriptor that names the file should be `O_PATH`: any other is
     /// itself an opener, and in the way of a WRITE lease. At most one lease an inode: a WRITE lease breaks by the next.
     pub fn take(&mut self, file: BorrowedFd<'_>, sort: Sort, kind: LeaseKind) -> Result<LeaseKey, Refusal> {
-        let file = reopen(file, Access::Read)?;
+        self.take_by(reopen(file, Access::Read)?, sort, kind)
+    }
+
+    /// The same by a description that [`reopen`] has made, where that may wait.
+    pub fn take_by(&mut self, file: OwnedFd, sort: Sort, kind: LeaseKind) -> Result<LeaseKey, Refusal> {
+        self.insert(file, sort, kind, false)
+    }
+
+    /// A WRITE lease by a description that somebody passed and that may write, so that who has it can go on writing. It
+    /// cannot be downgraded. Whoever has it may choose the signal of the lease's breaks, `SIGKILL` for this process
+    /// included: only for those who could kill the daemon anyway.
+    pub fn take_shared(&mut self, file: OwnedFd) -> Result<LeaseKey, Refusal> {
+        self.insert(file, Sort::Lease, LeaseKind::Write, true)
+    }
+
+    fn insert(
+        &mut self,
+        file: OwnedFd,
+        sort: Sort,
+        kind: LeaseKind,
+        is_shared: bool,
+    ) -> Result<LeaseKey, Refusal> {
         lease::tell(file.as_fd(), self.signals.thread(), file_signal())?;
         lease::set(file.as_fd(), sort, level(kind))?;
         self.last += 1;
         let (key, number) = (LeaseKey(self.last), file.as_raw_fd());
         self.numbers.insert(key, number);
-        self.held.insert(number, Held { key, file, sort, kind, told: level(kind) });
+        self.held.insert(number, Held { key, file, sort, kind, told: level(kind), is_shared });
         Ok(key)
     }
 
@@ -113,7 +136,12 @@ impl Leases {
             return;
         };
         self.to_look.remove(&held.file.as_raw_fd());
-        // The last descriptor of its description: to close it is to release the lease.
+        if held.is_shared
+            && let Err(error) = lease::set(held.file.as_fd(), held.sort, Level::None)
+        {
+            tracing::debug!(%error, "a lease was gone when it was released");
+        }
+        // The last descriptor of its description, if nobody shares it: to close it is to release the lease.
         drop(held);
     }
 
@@ -146,7 +174,7 @@ impl Leases {
             return Ok(None);
         }
         held.told = now;
-        let keep = (now == Level::Read).then_some(LeaseKind::Read);
+        let keep = (now == Level::Read && !held.is_shared).then_some(LeaseKind::Read);
         Ok(Some(Break { lease: held.key, keep }))
     }
 }

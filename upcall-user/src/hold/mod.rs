@@ -16,7 +16,8 @@
 //! passed: whoever has a descriptor of the same description may choose the signal that its breaks are told by, and no
 //! permission is asked. With `SIGKILL`, the next break would end the daemon. So a client's own description counts as an
 //! opener, as any local process's: beside it the kernel grants a READ lease only if it is not for writing, and a WRITE
-//! lease not at all.
+//! lease not at all. The exception is a description that an operator passed, who may kill the daemon anyway
+//! ([`Leases::take_shared`]): by it alone a holder on this host can write back while its WRITE lease keeps all others out.
 //!
 //! A description opened for writing breaks every lease of its file, and one for reading a WRITE lease, the daemon's
 //! among them. So ranges come before leases: under a WRITE lease no local process has the file open, hence none has a
@@ -30,7 +31,7 @@ mod refusal;
 
 use std::{
     io,
-    os::fd::{AsRawFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
 };
 
 use nix::{
@@ -43,6 +44,7 @@ pub use openers::{Opener, Search, openers};
 pub use ranges::{Conflict, Range, RangeError, RangeKind, Ranges};
 pub use refusal::Refusal;
 
+use crate::sys::lease;
 pub use crate::{
     source::{Breakers, Deny, Shares, Unsupported},
     sys::lease::Sort,
@@ -73,6 +75,12 @@ impl Access {
     pub const fn writes(self) -> bool {
         matches!(self, Self::Write | Self::Both)
     }
+}
+
+/// Whether this kernel has delegations, which hold directories and names too.
+pub fn delegates() -> bool {
+    let mode = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    open("/", mode, Mode::empty()).is_ok_and(|root| lease::get(root.as_fd(), Sort::Delegation).is_ok())
 }
 
 /// A description of the daemon's own of the regular file or directory behind a descriptor, which may be `O_PATH`.

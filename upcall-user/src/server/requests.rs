@@ -45,7 +45,7 @@ pub(super) enum Answer {
 }
 
 impl Answer {
-    fn error(code: Code, message: impl Into<String>) -> Self {
+    pub(super) fn error(code: Code, message: impl Into<String>) -> Self {
         Self::Frame(Message::Error { code, message: message.into() })
     }
 }
@@ -88,9 +88,6 @@ pub(super) async fn answer(
         },
         Message::Unknown { kind, .. } => {
             Answer::error(Code::UnknownType, format!("frame type {kind} is not known"))
-        }
-        Message::StateRequest(_) => {
-            Answer::error(Code::UnknownType, "this daemon holds no state for clients")
         }
         Message::Hello(_) => Answer::End(Code::ExpectedHello, "HELLO comes once, and first".into()),
         _ => Answer::End(Code::Malformed, "a client does not send frames of this type".into()),
@@ -220,8 +217,12 @@ fn target(item: &RegisterItem, descriptors: &mut [Option<OwnedFd>]) -> Result<Ta
     if item.mask == 0 || item.mask & !change::ALL != 0 {
         return Err(Code::BadMask);
     }
+    named(&item.target, descriptors)
+}
+
+pub(super) fn named(target: &WireTarget, descriptors: &mut [Option<OwnedFd>]) -> Result<Target, Code> {
     let path = |bytes: &[u8]| PathBuf::from(OsString::from_vec(bytes.to_vec()));
-    match &item.target {
+    match target {
         WireTarget::Path(bytes) => Ok(Target::Path(path(bytes))),
         WireTarget::Handle { anchor, handle_type, handle } => {
             Ok(Target::Handle { anchor: path(anchor), handle_type: *handle_type, bytes: handle.clone() })
@@ -235,7 +236,7 @@ fn target(item: &RegisterItem, descriptors: &mut [Option<OwnedFd>]) -> Result<Ta
     }
 }
 
-fn refusal(error: &AccessError) -> Code {
+pub(super) fn refusal(error: &AccessError) -> Code {
     match error {
         AccessError::NotExported(_) => Code::NotExported,
         AccessError::NotPermitted(_) => Code::NotPermitted,
@@ -245,7 +246,7 @@ fn refusal(error: &AccessError) -> Code {
         AccessError::BadName(_) => Code::BadName,
         AccessError::Unsupported(_) => Code::Unsupported,
         AccessError::Internal { .. } => {
-            tracing::error!(%error, "cannot find a file to watch");
+            tracing::error!(%error, "cannot find a file");
             Code::Internal
         }
     }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Instant};
 
 use super::{
-    ClientId, Connection, Effect, Identity, InodeId, Refusal, Table, open::Claim, schedule::Due,
+    ClientId, Connection, Effect, Identity, InodeId, OpenId, Refusal, Table, open::Claim, schedule::Due,
     table::Client,
 };
 
@@ -91,6 +91,40 @@ impl Table {
         }
         touched.into_iter().for_each(|inode| self.settle(inode, now));
         self.end_if_gone(client);
+    }
+
+    /// The client has reclaimed all that it still has: opens and leases that it has not are released.
+    ///
+    /// # Errors
+    /// `NotBegun`.
+    pub fn reclaimed(&mut self, client: ClientId, now: Instant) -> Result<(), Refusal> {
+        self.expire(now);
+        for id in self.connected(client)?.opens.clone() {
+            match self.opens.get(&id).map(|open| open.claim) {
+                Some(Claim::Awaited) => self.close_open(id, now),
+                Some(Claim::Reclaimed) => self.drop_unclaimed(id, now),
+                Some(Claim::Fresh) | None => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn drop_unclaimed(&mut self, id: OpenId, now: Instant) {
+        let Some(open) = self.opens.get_mut(&id) else { return };
+        // From here on it is like any other.
+        open.claim = Claim::Fresh;
+        let unclaimed = open.grants.beyond(open.claimed);
+        if unclaimed.total() == 0 {
+            return;
+        }
+        open.grants.subtract(unclaimed);
+        let (inode, holder) = (open.inode, open.holder());
+        if let Some(holding) = self.holding_mut(inode, holder) {
+            holding.lease.grants.subtract(unclaimed);
+        }
+        self.count_given_up(inode, holder.client, unclaimed);
+        self.lease_weakened(inode, holder);
+        self.settle(inode, now);
     }
 
     pub(super) fn end_backoff(&mut self, inode: InodeId, client: ClientId, now: Instant) {

@@ -16,11 +16,10 @@ pub enum Effect {
         request: RequestId,
         answer: Result<Granted, Refusal>,
     },
-    /// Give it back by the deadline, down to `keep`. Sent again if less may be kept than before, and to a client that
-    /// comes back.
+    /// Give it back by the deadline, down to `keep`; one for each open that carries it. Sent again if less may be kept
+    /// than before, and to a client that comes back.
     Recall {
         client: ClientId,
-        /// One of those that carry it.
         open: OpenId,
         cookie: u64,
         lease_id: LeaseId,
@@ -29,7 +28,7 @@ pub enum Effect {
         deadline: Instant,
         who: Who,
     },
-    /// All that was held under this id, of which `kind` is the strongest, is gone.
+    /// All that was held under this id, of which `kind` is the strongest, is gone; one for each open that carried it.
     Revoked {
         client: ClientId,
         open: OpenId,
@@ -58,6 +57,8 @@ pub enum Effect {
         ask: AskId,
         inode: InodeId,
         kind: LeaseKind,
+        /// That is to carry it.
+        open: OpenId,
     },
     /// Weaken the lease to this. If the kernel does not let it: `Table::lease_lost`.
     SetLease {

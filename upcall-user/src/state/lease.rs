@@ -61,6 +61,11 @@ impl Grants {
         self.write -= others.write;
     }
 
+    /// What exceeds these.
+    pub(super) const fn beyond(self, others: Self) -> Self {
+        Self { read: self.read.saturating_sub(others.read), write: self.write.saturating_sub(others.write) }
+    }
+
     pub(super) const fn strongest(self) -> Option<LeaseKind> {
         match (self.read, self.write) {
             (0, 0) => None,

@@ -21,7 +21,12 @@ impl Table {
         self.expire(now);
         match self.admit_lease(client, &request) {
             Ok((inode, false)) => self.submit(client, inode, What::Lease(request), now),
-            Ok((inode, true)) => Reply::Now(Ok(self.leased(inode, request.kind))),
+            Ok((inode, true)) => {
+                if let Some(open) = self.opens.get_mut(&request.open) {
+                    open.claimed.add(request.kind);
+                }
+                Reply::Now(Ok(self.leased(inode, request.kind)))
+            }
             Err(refusal) => Reply::Now(Err(refusal)),
         }
     }
@@ -140,7 +145,7 @@ impl Table {
             return refused(self.conflict(found.other(holder, excluded)));
         }
         if found.lease.held < Some(kind) && !request.advisory {
-            return self.ask_lease(id, request, kind, fresh);
+            return self.ask_lease(id, request, lease, fresh);
         }
         self.grant(inode, holder, lease.open, kind);
         Attempt::Done(Ok(self.leased(inode, kind)))
@@ -154,7 +159,8 @@ impl Table {
         }
     }
 
-    fn ask_lease(&mut self, id: RequestId, request: &Request, kind: LeaseKind, fresh: bool) -> Attempt {
+    fn ask_lease(&mut self, id: RequestId, request: &Request, lease: &LeaseRequest, fresh: bool) -> Attempt {
+        let LeaseRequest { kind, open, .. } = *lease;
         if self.inode(request.inode).is_some_and(|found| found.lease.asked.is_some()) {
             return self.wait(request, fresh);
         }
@@ -165,7 +171,7 @@ impl Table {
         if let Some(found) = self.inodes.get_mut(&request.inode) {
             found.lease.asked = Some(Asked { ask, wanted: kind, request: id });
             self.asks.insert(ask, request.inode);
-            self.effects.push(Effect::AskLease { ask, inode: request.inode, kind });
+            self.effects.push(Effect::AskLease { ask, inode: request.inode, kind, open });
         }
         Attempt::Asked
     }

@@ -15,6 +15,8 @@ pub(super) struct Open {
     pub(super) advisory_ok: bool,
     /// What it carries of its holder's lease.
     pub(super) grants: Grants,
+    /// What of that has been claimed since the open was reclaimed.
+    pub(super) claimed: Grants,
     /// Whether it ever carried them.
     pub(super) had_read: bool,
     pub(super) had_write: bool,

@@ -47,7 +47,8 @@ impl Table {
                 && (open.access, open.deny, open.cookie) == (request.access, request.deny, request.cookie)
         };
         let id = *opens.iter().find(|id| self.opens.get(id).is_some_and(same))?;
-        self.opens.get_mut(&id)?.claim = Claim::Reclaimed;
+        let open = self.opens.get_mut(&id)?;
+        (open.claim, open.claimed) = (Claim::Reclaimed, Grants::default());
         self.schedule.remove(Due::Claim(id));
         Some(id)
     }
@@ -187,6 +188,7 @@ impl Table {
             cookie,
             advisory_ok,
             grants: Grants::default(),
+            claimed: Grants::default(),
             had_read: false,
             had_write: false,
             owners: BTreeSet::new(),

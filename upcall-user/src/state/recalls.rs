@@ -83,34 +83,52 @@ impl Table {
     fn tell_recall(&mut self, inode: InodeId, holder: Holder) {
         let lease = self.inode(inode).map(|found| found.lease(holder)).unwrap_or_default();
         if let (Some(held), Some(recall)) = (lease.kind(), lease.recall)
-            && let Some((open, cookie)) = self.carrier(inode, holder)
             && self.is_connected(holder.client)
         {
             let Holder { client, lease_id } = holder;
             let Recall { keep, deadline, who, .. } = recall;
-            self.effects.push(Effect::Recall { client, open, cookie, lease_id, held, keep, deadline, who });
+            self.effects.extend(self.carriers(inode, holder).into_iter().map(|(open, cookie)| {
+                let who = who.clone();
+                Effect::Recall { client, open, cookie, lease_id, held, keep, deadline, who }
+            }));
         }
     }
 
-    /// One of the opens that carry the lease, and its cookie.
-    fn carrier(&self, inode: InodeId, holder: Holder) -> Option<(OpenId, u64)> {
-        let opens = &self.inode(inode)?.holders.get(&holder)?.opens;
+    /// A recall under way of what this open carries is told again: its client has reclaimed it, and knows it from now on.
+    pub fn remind(&mut self, client: ClientId, open: OpenId) {
+        if let Ok(found) = self.open_of(client, open) {
+            let (inode, holder) = (found.inode, found.holder());
+            self.tell_recall(inode, holder);
+        }
+    }
+
+    /// The opens that carry the lease, and their cookies.
+    fn carriers(&self, inode: InodeId, holder: Holder) -> Vec<(OpenId, u64)> {
+        let holding = self.inode(inode).and_then(|found| found.holders.get(&holder));
+        let opens = holding.into_iter().flat_map(|holding| &holding.opens);
         opens
-            .iter()
-            .filter_map(|id| self.opens.get(id).map(|open| (id, open)))
-            .find(|(_, open)| open.grants.total() > 0)
-            .map(|(id, open)| (*id, open.cookie))
+            .filter_map(|id| self.opens.get(id).map(|open| (*id, open)))
+            .filter(|(_, open)| open.grants.total() > 0)
+            .map(|(id, open)| (id, open.cookie))
+            .collect()
     }
 
     /// All that the holder has is gone, and its client gets none of that inode for a while.
     pub(super) fn revoke(&mut self, inode: InodeId, holder: Holder, now: Instant) {
-        let carrier = self.carrier(inode, holder);
         let kind = self.inode(inode).and_then(|found| found.lease(holder).kind());
-        if let (Some((open, cookie)), Some(kind)) = (carrier, kind)
+        if let Some(kind) = kind
             && self.is_connected(holder.client)
         {
             let Holder { client, lease_id } = holder;
-            self.effects.push(Effect::Revoked { client, open, cookie, lease_id, kind });
+            self.effects.extend(
+                self.carriers(inode, holder).into_iter().map(|(open, cookie)| Effect::Revoked {
+                    client,
+                    open,
+                    cookie,
+                    lease_id,
+                    kind,
+                }),
+            );
         }
         let opens = self.holding_mut(inode, holder).map(|holding| holding.opens.clone()).unwrap_or_default();
         for open in opens {

@@ -1,6 +1,10 @@
 //! The table as operators and clients see it.
 
-use super::{Access, ClientId, Deny, InodeId, LeaseKind, LockKind, OpenId, Range, Table, open::Open};
+use std::time::Instant;
+
+use super::{
+    Access, ClientId, Deny, InodeId, LeaseId, LeaseKind, LockKind, OpenId, Range, Table, open::Open,
+};
 
 /// How much there is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,8 +37,11 @@ pub struct ShownOpen {
     pub client: ClientId,
     pub access: Access,
     pub deny: Deny,
+    pub lease_id: LeaseId,
     /// The kernel does not hold local processes to the deny mode.
     pub advisory: bool,
+    /// When what it carries is revoked, while that is recalled.
+    pub recalled_until: Option<Instant>,
 }
 
 /// What an open carries.
@@ -78,6 +85,21 @@ impl Table {
         self.inodes.keys().copied()
     }
 
+    /// Whether anything is held or asked of it.
+    pub fn knows(&self, inode: InodeId) -> bool {
+        self.inodes.contains_key(&inode)
+    }
+
+    /// What a client's open is of.
+    pub fn inode_of(&self, client: ClientId, open: OpenId) -> Option<InodeId> {
+        self.open_of(client, open).ok().map(|open| open.inode)
+    }
+
+    /// What an open is of.
+    pub fn inode_of_open(&self, open: OpenId) -> Option<InodeId> {
+        self.opens.get(&open).map(|open| open.inode)
+    }
+
     /// The name a client gave itself, and whether it is connected.
     pub fn client(&self, client: ClientId) -> Option<(&str, bool)> {
         self.clients.get(&client).map(|found| (found.name.as_str(), found.connection.is_some()))
@@ -115,6 +137,8 @@ impl Table {
             client: it.client,
             access: it.access,
             deny: it.deny,
+            lease_id: it.lease_id,
+            recalled_until: found.lease(it.holder()).recall.map(|recall| recall.deadline),
             advisory: !found.deny.held.contains(it.deny),
         });
         Some(ShownInode { inode, opens: opens.collect(), leases, locks, waiting })

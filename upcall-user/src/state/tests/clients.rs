@@ -89,6 +89,52 @@ fn what_is_not_reclaimed_ends_though_its_client_is_back() {
 }
 
 #[test]
+fn what_is_not_claimed_ends_when_its_client_says_that_it_has_reclaimed_all() {
+    let mut rig = Rig::new();
+    let (ann, open) = rig.holder("ann", W);
+    rig.lease(ann, open, W);
+    rig.lease(ann, open, R);
+    rig.open(ann, 2, Access::Read);
+    rig.disconnect(ann);
+    rig.begin("ann");
+    let reply = rig.table.open(ann, reclaim(1, Access::Both), rig.now);
+    assert_eq!(reply, Reply::Now(Ok(Granted::Opened { open, advisory: false })));
+    let reply = rig.table.lease(ann, reclaim_lease(open, W), rig.now);
+    assert_eq!(reply, Reply::Now(Ok(Granted::Leased { kind: W, advisory: false })));
+    rig.table.reclaimed(ann, rig.now).expect("begun");
+    let (opens, leases) = (rig.table.census().opens, rig.table.census().leases);
+    assert_eq!((opens, leases), (1, 1));
+    // Once more changes nothing.
+    rig.table.reclaimed(ann, rig.now).expect("begun");
+    assert_eq!(rig.table.census().leases, 1);
+    rig.give_back(ann, open, W, Keep::None).expect("the one");
+    assert_eq!(rig.table.census().leases, 0);
+}
+
+#[test]
+fn each_open_that_carries_a_lease_is_told_of_its_recall_and_its_end() {
+    let mut rig = Rig::new();
+    let (ann, first) = rig.holder("ann", R);
+    let second = rig.open(ann, 1, Access::Read);
+    rig.lease(ann, second, R);
+    rig.open(ann, 1, Access::Read);
+    let bob = rig.begin("bob");
+    assert_eq!(rig.try_open(bob, 1, Access::Write, Deny::None), Err(Refusal::Recalling));
+    let opens = |effects: Vec<Effect>| -> Vec<OpenId> {
+        let open = |effect| match effect {
+            Effect::Recall { open, .. } | Effect::Revoked { open, .. } => Some(open),
+            _ => None,
+        };
+        effects.into_iter().filter_map(open).collect()
+    };
+    assert_eq!(opens(rig.upcalls()), [first, second]);
+    rig.table.remind(ann, second);
+    assert_eq!(opens(rig.upcalls()), [first, second]);
+    rig.pass(secs(60));
+    assert_eq!(opens(rig.upcalls()), [first, second]);
+}
+
+#[test]
 fn nothing_is_left_of_a_client_that_does_not_come_back() {
     let mut rig = Rig::new();
     let (ann, open) = rig.holder("ann", W);
