@@ -125,6 +125,15 @@ impl Holder {
         self.listener.heard_nothing()
     }
 
+    /// That no recall has come but what has been taken.
+    pub(super) async fn heard_nothing_but_recalls(&mut self) -> Result<()> {
+        self.listener.sync().await?;
+        let recalls =
+            self.listener.heard.iter().filter(|it| matches!(it, Notice::State(StateNotice::Recall { .. })));
+        anyhow::ensure!(recalls.count() == 1, "{:?}", self.listener.heard);
+        Ok(())
+    }
+
     /// Everything that was told.
     pub(super) async fn heard(&mut self) -> Result<Vec<StateNotice>> {
         self.listener.sync().await?;

@@ -1,16 +1,31 @@
 //! State held for clients: leases, share reservations and byte-range locks, between clients and against local processes.
 
+mod clients;
 mod holder;
 mod leases;
+mod locks;
+mod reclaims;
+mod shares;
 
 use std::{path::PathBuf, time::Duration};
 
-use tests::{Result, daemon::Daemon, filesystem::Filesystem, helper::Helper, scene::Scene};
+use anyhow::Context;
+use serde_json::Value;
+
+use tests::{
+    Result, daemon::Daemon, deadline::wait_for, filesystem::Filesystem, helper::Helper, program, scene::Scene,
+};
 
 use crate::trials::Trials;
 
+use self::holder::Holder;
+
 pub(crate) fn add(trials: &mut Trials<'_>) {
     leases::add(trials);
+    clients::add(trials);
+    reclaims::add(trials);
+    locks::add(trials);
+    shares::add(trials);
 }
 
 /// What clients hold outlives them by this in these tests.
@@ -37,5 +52,24 @@ impl Stage {
             format!("leases = true\nshares = true\nlocks = true\nstate_grace_ms = {grace}\n{settings}");
         let daemon = Daemon::start(&[scene.path()], &settings)?;
         Ok(Self { daemon, scene, file, other: Helper::start()? })
+    }
+
+    /// Two clients, `a` and `b`.
+    async fn two(&self) -> Result<(Holder, Holder)> {
+        let address = self.daemon.unix();
+        Ok((Holder::begin(&address, "a").await?, Holder::begin(&address, "b").await?))
+    }
+
+    /// Waits until the daemon holds nothing for anybody.
+    fn nothing_left(&self) -> Result<()> {
+        let connect = self.daemon.unix().to_string();
+        wait_for("all that was held to end", || {
+            let mut lines = program::json_lines(["status", "--state", "--json", "--connect", &connect])?;
+            let shown = lines.pop().context("`upcall status --state` printed nothing")?;
+            let now = shown.get("now").and_then(Value::as_object).context("it shows no totals")?;
+            // What may stay for a time: a client that may have no lease.
+            let held = ["opens", "leases", "recalls", "locks", "waiting"];
+            Ok(held.iter().all(|held| now.get(*held).and_then(Value::as_u64) == Some(0)).then_some(()))
+        })
     }
 }

@@ -94,7 +94,7 @@ fn what_is_not_claimed_ends_when_its_client_says_that_it_has_reclaimed_all() {
     let (ann, open) = rig.holder("ann", W);
     rig.lease(ann, open, W);
     rig.lease(ann, open, R);
-    rig.open(ann, 2, Access::Read);
+    rig.open(ann, 1, Access::Read);
     rig.disconnect(ann);
     rig.begin("ann");
     let reply = rig.table.open(ann, reclaim(1, Access::Both), rig.now);
