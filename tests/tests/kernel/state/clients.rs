@@ -169,7 +169,7 @@ fn gone(filesystem: &Filesystem) -> Result<()> {
         ensure!(left.elapsed() >= GRACE, "before its client could have come back");
         stage.other.finish()?;
         drop(b);
-        stage.nothing_left()
+        stage.nothing_left().await
     })
 }
 
@@ -194,6 +194,6 @@ fn race(filesystem: &Filesystem) -> Result<()> {
             }
         }
         drop(holder);
-        stage.nothing_left()
+        stage.nothing_left().await
     })
 }

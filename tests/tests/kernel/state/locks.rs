@@ -229,7 +229,7 @@ fn gone(filesystem: &Filesystem) -> Result<()> {
         drop(a);
         ensure!(outcome(&mut b).await? == (request, Ok(())));
         drop(b);
-        stage.nothing_left()?;
+        stage.nothing_left().await?;
         stage.other.hold(&stage.file)?;
         ensure!(stage.other.lock_held(true, 0, 0)? == Ok(()));
         Ok(())

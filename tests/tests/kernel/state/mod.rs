@@ -13,8 +13,16 @@ use anyhow::Context;
 use serde_json::Value;
 
 use tests::{
-    Result, daemon::Daemon, deadline::wait_for, filesystem::Filesystem, helper::Helper, program, scene::Scene,
+    Result,
+    daemon::Daemon,
+    deadline::{LOOK, patience},
+    filesystem::Filesystem,
+    helper::Helper,
+    program,
+    scene::Scene,
 };
+
+use tokio::time::{sleep, timeout};
 
 use crate::trials::Trials;
 
@@ -61,15 +69,27 @@ impl Stage {
     }
 
     /// Waits until the daemon holds nothing for anybody.
-    fn nothing_left(&self) -> Result<()> {
+    async fn nothing_left(&self) -> Result<()> {
         let connect = self.daemon.unix().to_string();
-        wait_for("all that was held to end", || {
+        until("all that was held to end", || {
             let mut lines = program::json_lines(["status", "--state", "--json", "--connect", &connect])?;
             let shown = lines.pop().context("`upcall status --state` printed nothing")?;
             let now = shown.get("now").and_then(Value::as_object).context("it shows no totals")?;
             // What may stay for a time: a client that may have no lease.
             let held = ["opens", "leases", "recalls", "locks", "waiting"];
-            Ok(held.iter().all(|held| now.get(*held).and_then(Value::as_u64) == Some(0)).then_some(()))
+            Ok(held.iter().all(|held| now.get(*held).and_then(Value::as_u64) == Some(0)))
         })
+        .await
     }
+}
+
+/// Looks until it is so; clients go on meanwhile.
+async fn until(what: &str, mut is_so: impl FnMut() -> Result<bool>) -> Result<()> {
+    let looking = async {
+        while !is_so()? {
+            sleep(LOOK).await;
+        }
+        Ok(())
+    };
+    timeout(patience(), looking).await.with_context(|| format!("waited in vain for {what}"))?
 }

@@ -2,12 +2,13 @@
 //! > openers that already conflict are found at grant time. Released on disconnect after the grace period.
 
 use anyhow::{bail, ensure};
-use tests::{Result, attempt::Attempt, deadline::wait_for, filesystem::Filesystem, listener::block_on};
+use tests::{Result, attempt::Attempt, filesystem::Filesystem, listener::block_on};
 use upcall_client::{Access, Code, Deny, Grant, LeaseId, OpenRequest};
 
 use super::{
     Stage,
     holder::{Holder, granted, refused},
+    until,
 };
 use crate::trials::Trials;
 
@@ -68,10 +69,11 @@ fn ended(filesystem: &Filesystem) -> Result<()> {
         let holder = Holder::begin(&stage.daemon.unix(), "a").await?;
         let (_, enforced) = deny(&holder, &stage).await?;
         drop(holder);
-        wait_for("the file to be writable again", || {
-            Ok(stage.other.attempt(Attempt::Append, &stage.file)?.is_ok().then_some(()))
-        })?;
-        stage.nothing_left()?;
+        until("the file to be writable again", || {
+            Ok(stage.other.attempt(Attempt::Append, &stage.file)?.is_ok())
+        })
+        .await?;
+        stage.nothing_left().await?;
         let holder = Holder::begin(&stage.daemon.unix(), "b").await?;
         deny(&holder, &stage).await?;
         if enforced {
