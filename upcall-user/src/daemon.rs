@@ -29,7 +29,7 @@ use crate::{
 pub fn run(config: &Config) -> Result<()> {
     config.validate()?;
     logging::init(&config.log, config.log_format)?;
-    let missing = source::missing_capabilities();
+    let missing = source::missing_capabilities(config.leases);
     ensure!(
         missing.is_empty(),
         "upcall daemon needs the capabilities {}; run it as root",

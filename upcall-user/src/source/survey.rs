@@ -82,7 +82,7 @@ pub fn survey() -> Survey {
         lsm: read(LSM),
         lockdown: read("/sys/kernel/security/lockdown"),
         can_pin: pins::is_possible(std::path::Path::new(DEFAULT_PIN)),
-        missing_capabilities: missing_capabilities(),
+        missing_capabilities: missing_capabilities(false),
         paths: paths::all().map(|(group, path)| judge(group, path, source, lost)).collect(),
         source,
         trampolines_why: fexit.err(),
@@ -167,13 +167,17 @@ const NEEDED: &[(u32, &str)] = &[
     (39, "CAP_BPF"),
 ];
 
+/// What leases of files need that are not the daemon's own.
+const FOR_LEASES: (u32, &str) = (28, "CAP_LEASE");
+
 /// Capabilities that the daemon needs and this process lacks.
-pub fn missing_capabilities() -> Vec<&'static str> {
+pub fn missing_capabilities(leases: bool) -> Vec<&'static str> {
     let effective = read("/proc/self/status")
         .and_then(|status| status.lines().find_map(|line| line.strip_prefix("CapEff:").map(str::to_owned)))
         .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
         .unwrap_or_default();
-    NEEDED.iter().filter(|(bit, _)| effective & (1 << bit) == 0).map(|(_, name)| *name).collect()
+    let needed = NEEDED.iter().chain(leases.then_some(&FOR_LEASES));
+    needed.filter(|(bit, _)| effective & (1 << bit) == 0).map(|(_, name)| *name).collect()
 }
 
 #[cfg(test)]

@@ -15,10 +15,13 @@ pub(in crate::cli) fn print(out: &mut impl Write, text: &str) -> Result<()> {
     }
     for file in files {
         writeln!(out, "{}", plain(&file["path"]))?;
-        for kind in ["opens", "locks", "waiting"] {
+        for kind in ["opens", "locks"] {
             for item in list(&file, kind) {
                 writeln!(out, "    {:<9}{}", kind.trim_end_matches('s'), fields(&item))?;
             }
+        }
+        if file["waiting"] != 0 {
+            writeln!(out, "    waiting  {} requests", file["waiting"])?;
         }
     }
     Ok(())
@@ -54,9 +57,9 @@ mod tests {
     #[test]
     fn each_thing_held_is_a_line() {
         let text = r#"{"files":[{"path":"/srv/a","opens":[{"access":"both","advisory":true,"client":"b",
-            "recalled":false,"lease":null}],"locks":[{"start":0,"length":10}]}]}"#;
+            "recalled":false,"lease":null}],"locks":[{"start":0,"length":10}],"waiting":2}]}"#;
         let expected =
-            "/srv/a\n    open     access both, advisory, client b\n    lock     length 10, start 0\n";
+            "/srv/a\n    open     access both, advisory, client b\n    lock     length 10, start 0\n    waiting  2 requests\n";
         assert_eq!(printed(text), expected);
         assert_eq!(printed(r#"{"files":[]}"#), "nothing is held\n");
         assert!(print(&mut Vec::new(), "{").is_err());
