@@ -58,8 +58,7 @@ mod tests {
     fn each_thing_held_is_a_line() {
         let text = r#"{"files":[{"path":"/srv/a","opens":[{"access":"both","advisory":true,"client":"b",
             "recalled":false,"lease":null}],"locks":[{"start":0,"length":10}],"waiting":2}]}"#;
-        let expected =
-            "/srv/a\n    open     access both, advisory, client b\n    lock     length 10, start 0\n    waiting  2 requests\n";
+        let expected = "/srv/a\n    open     access both, advisory, client b\n    lock     length 10, start 0\n    waiting  2 requests\n";
         assert_eq!(printed(text), expected);
         assert_eq!(printed(r#"{"files":[]}"#), "nothing is held\n");
         assert!(print(&mut Vec::new(), "{").is_err());

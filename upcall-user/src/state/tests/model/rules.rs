@@ -190,14 +190,22 @@ impl Naive {
         let Recall { inode, holder, keep, deadline, .. } = self.recalls[at];
         if self.connected(holder.client) {
             let held = self.held(inode, holder).expect("a lease");
-            self.said.push(format!("recall {holder:?} {held:?} {keep:?} {deadline:?}"));
+            let told = format!("recall {holder:?} {held:?} {keep:?} {deadline:?}");
+            self.said.extend(vec![told; self.carriers(inode, holder)]);
         }
+    }
+
+    /// How many opens carry the lease.
+    fn carriers(&self, inode: InodeId, holder: Holder) -> usize {
+        let carries = |it: &&Open| it.wish.inode == inode && it.holder == holder && !it.grants.is_empty();
+        self.opens.iter().filter(carries).count()
     }
 
     pub(super) fn revoke(&mut self, inode: InodeId, holder: Holder) {
         let held = self.held(inode, holder);
         if self.connected(holder.client) {
-            self.said.push(format!("revoked {holder:?} {:?}", held.expect("a lease")));
+            let told = format!("revoked {holder:?} {:?}", held.expect("a lease"));
+            self.said.extend(vec![told; self.carriers(inode, holder)]);
         }
         for open in self.opens.iter_mut().filter(|it| it.wish.inode == inode && it.holder == holder) {
             open.grants.clear();

@@ -68,8 +68,6 @@ impl Run {
             }
         }
         let mut told: Vec<String> = effects.iter().filter_map(said::effect).collect();
-        // The model tells a holder once, not each of its opens.
-        told.dedup();
         let mut expected = std::mem::take(&mut self.naive.said);
         told.sort();
         expected.sort();
