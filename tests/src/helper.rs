@@ -4,15 +4,17 @@
 use std::{
     fs::{self, File},
     io::{self, BufRead, BufReader, Write},
-    os::unix::fs::FileExt,
+    os::{fd::AsFd, unix::fs::FileExt},
     path::Path,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     time::UNIX_EPOCH,
 };
 
 use anyhow::{Context, Result, bail};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::{
+    attempt::{self, Attempt},
     coherence, entry,
     long_write::{self, Means},
     op::{self, Change},
@@ -130,6 +132,23 @@ impl Helper {
         self.finish()
     }
 
+    /// Starts to try; the answer tells the end.
+    pub fn begin(&mut self, attempt: Attempt, file: &Path) -> Result<()> {
+        self.order(&["try", &format!("{attempt:?}")], file)
+    }
+
+    /// Tries. The error number if the kernel refused it.
+    pub fn attempt(&mut self, attempt: Attempt, file: &Path) -> Result<Result<(), i32>> {
+        self.begin(attempt, file)?;
+        self.answer()
+    }
+
+    /// Whether what was begun has not ended yet.
+    pub fn waits(&mut self) -> Result<bool> {
+        let mut polled = [PollFd::new(self.answers.get_ref().as_fd(), PollFlags::POLLIN)];
+        Ok(poll(&mut polled, PollTimeout::ZERO)? == 0)
+    }
+
     /// Opens a file and keeps it open.
     pub fn hold(&mut self, file: &Path) -> Result<()> {
         self.order(&["hold"], file)?;
@@ -140,6 +159,14 @@ impl Helper {
     pub fn write_held(&mut self) -> Result<()> {
         self.order(&["write-held"], Path::new("-"))?;
         self.finish()
+    }
+
+    /// Locks (or unlocks) bytes of the file that it holds open, without waiting, as `fcntl` lockers do. The error number if
+    /// somebody else has a lock there.
+    pub fn lock_held(&mut self, lock: bool, start: i64, length: i64) -> Result<Result<(), i32>> {
+        let what = if lock { "lock-held" } else { "unlock-held" };
+        self.order(&[what, &start.to_string(), &length.to_string()], Path::new("-"))?;
+        self.answer()
     }
 
     /// Closes the file that it holds open.
@@ -269,6 +296,7 @@ fn obey(command: &str, hands: &mut Hands) -> io::Result<()> {
             Ok(())
         }
         ["unstick", _] => stuck.take().ok_or_else(|| io::Error::other("nothing is stuck"))?.finish(),
+        ["try", name, file] => Attempt::named(name)?.perform(Path::new(file)),
         ["mark", file] => {
             let file = File::options().write(true).open(file)?;
             // Once somebody has looked, the kernel stamps the next change apart from the last one.
@@ -288,6 +316,11 @@ fn obey(command: &str, hands: &mut Hands) -> io::Result<()> {
         ["write-held", _] => {
             let file = held.as_ref().ok_or_else(|| io::Error::other("nothing is held"))?;
             file.write_all_at(b"held", 0)
+        }
+        [what @ ("lock-held" | "unlock-held"), start, length, _] => {
+            let file = held.as_ref().ok_or_else(|| io::Error::other("nothing is held"))?;
+            let offset = |text: &str| text.parse().map_err(io::Error::other);
+            attempt::lock(file, what == "lock-held", offset(start)?, offset(length)?)
         }
         ["release", _] => {
             *held = None;

@@ -1,6 +1,7 @@
 //! What the integration tests share: filesystems to test on, the daemon as a program, clients that listen,
 //! and processes that change files.
 
+pub mod attempt;
 pub mod coherence;
 pub mod daemon;
 pub mod deadline;

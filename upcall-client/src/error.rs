@@ -30,6 +30,12 @@ pub enum Error {
     NotReading,
     #[error("cannot send the request: {0}")]
     Request(#[from] EncodeError),
+    #[error(
+        "the daemon holds no leases, shares or locks: enable `leases = true`, `shares = true` or `locks = true` for the export in its configuration"
+    )]
+    NoState,
+    #[error("state has begun already on this client")]
+    Begun,
     #[error("the client has stopped: connect anew")]
     Stopped,
 }

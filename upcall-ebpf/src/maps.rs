@@ -73,6 +73,13 @@ pub struct Direct {
 
 /// More than `struct inode` takes on any kernel, debugging ones included.
 pub const INODE_WORDS: usize = 256;
+/// The process that broke a lease of the inode last: only a hint, so that an old one may go.
+#[map]
+pub static BREAKERS: LruHashMap<Key, u32> = LruHashMap::with_max_entries(1024, 0);
+
+/// What may not be opened, and for what: the `DENY_*` bits.
+#[map]
+pub static DENIED: HashMap<Key, u32> = HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
 
 #[inline(always)]
 pub fn count(counter: Counter) {

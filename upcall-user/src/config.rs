@@ -10,7 +10,7 @@ use std::{
 use serde::Deserialize;
 use upcall_client::DEFAULT_SOCKET;
 
-use crate::source::SourceChoice;
+use crate::{arbiter::Switches, source::SourceChoice, state};
 
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -65,10 +65,23 @@ pub struct Config {
     pub drain_ms: u64,
     /// How often a file is told of for as long as it is mapped writable; 0: never.
     pub volatile_ms: u64,
+    /// Clients may hold leases, share reservations and byte-range locks; where all three are off, no state is kept.
+    pub leases: bool,
+    pub shares: bool,
+    pub locks: bool,
+    /// What a holder has to return its lease.
+    pub recall_ms: u64,
+    /// How long what clients hold outlives their connection; and after a start, for how long there are only reclaims.
+    pub state_grace_ms: u64,
+    /// Between two upcalls to one owner of locks that somebody waits for them.
+    pub contention_ms: u64,
     /// `error`, `warn`, `info`, `debug`, `trace`, or a filter as tracing-subscriber reads it.
     pub log: String,
     pub log_format: LogFormat,
 }
+
+/// Of the times of what is held: a local process waits in the kernel for that long.
+const MOST_MS: u64 = 3_600_000;
 
 pub const DEFAULT_PIN: &str = "/sys/fs/bpf/upcall";
 
@@ -90,6 +103,12 @@ const KEYS: &[&str] = &[
     "stall_timeout_ms",
     "drain_ms",
     "volatile_ms",
+    "leases",
+    "shares",
+    "locks",
+    "recall_ms",
+    "state_grace_ms",
+    "contention_ms",
     "log",
     "log_format",
 ];
@@ -113,6 +132,12 @@ impl Default for Config {
             stall_timeout_ms: 60_000,
             drain_ms: 2000,
             volatile_ms: 1000,
+            leases: false,
+            shares: false,
+            locks: false,
+            recall_ms: 60_000,
+            state_grace_ms: 15_000,
+            contention_ms: 5000,
             log: "info".into(),
             log_format: LogFormat::Human,
         }
@@ -165,6 +190,13 @@ impl Config {
         {
             check(key, ms, ms > 0, "at least 1")?;
         }
+        for (key, ms) in [
+            ("recall_ms", self.recall_ms),
+            ("state_grace_ms", self.state_grace_ms),
+            ("contention_ms", self.contention_ms),
+        ] {
+            check(key, ms, (1..=MOST_MS).contains(&ms), "from 1 to 3600000")?;
+        }
         Ok(())
     }
 
@@ -174,6 +206,21 @@ impl Config {
 
     pub fn grace(&self) -> Duration {
         Duration::from_millis(self.grace_ms)
+    }
+
+    /// How what is held is arbitrated.
+    pub fn state(&self) -> state::Settings {
+        state::Settings {
+            recall: Duration::from_millis(self.recall_ms),
+            extension: Duration::from_millis(self.recall_ms),
+            grace: Duration::from_millis(self.state_grace_ms),
+            contention: Duration::from_millis(self.contention_ms),
+            ..state::Settings::default()
+        }
+    }
+
+    pub fn switches(&self) -> Switches {
+        Switches { leases: self.leases, shares: self.shares, locks: self.locks }
     }
 
     /// `None`: nothing outlives the daemon.
@@ -233,6 +280,12 @@ mod tests {
             stall_timeout_ms = 1
             drain_ms = 1
             volatile_ms = 1
+            leases = true
+            shares = true
+            locks = true
+            recall_ms = 1
+            state_grace_ms = 1
+            contention_ms = 1
             log = "debug"
             log_format = "json"
         "#;
@@ -254,6 +307,8 @@ mod tests {
             Config { dirty_ring_bytes: 5000, ..Config::default() },
             Config { clients: 0, ..Config::default() },
             Config { clients: 1 << 21, ..Config::default() },
+            Config { recall_ms: 0, ..Config::default() },
+            Config { state_grace_ms: 1 << 32, ..Config::default() },
         ] {
             assert!(matches!(
                 Config { exports: exports.clone(), ..broken }.validate(),

@@ -7,6 +7,7 @@ mod bad_input;
 mod barrier;
 mod coherence;
 mod coverage;
+mod hold;
 mod in_flight;
 mod inodes;
 mod lifecycle;
@@ -20,6 +21,7 @@ mod pins;
 mod race;
 mod restart;
 mod slow;
+mod state;
 mod subvolumes;
 mod tick;
 mod trials;
@@ -99,6 +101,8 @@ fn trials<'a>(filesystems: &'a Filesystems, tally: &Arc<Tally>) -> Trials<'a> {
     tick::add(&mut trials);
     coherence::add(&mut trials);
     slow::add(&mut trials);
+    hold::add(&mut trials);
+    state::add(&mut trials);
     coverage::check(&mut trials);
     trials
 }

@@ -196,6 +196,11 @@ impl<'a> Session<'a> {
                 }
                 Ok(())
             }
+            Message::StateUpcall(upcall) => {
+                let notice = self.state.held.upcall(upcall).map(Notice::State);
+                self.state.backlog.extend(notice);
+                Ok(())
+            }
             Message::Ping(bytes) => Ok(self.connection.send(&Message::Pong(bytes), tag, Vec::new())?),
             Message::Error { code, message } if tag == 0 => Err(Error::Refused { code, message }),
             // An answer that nobody waits for is none of ours.

@@ -6,6 +6,7 @@ mod command;
 mod register;
 mod renew;
 mod restore;
+pub(crate) mod state;
 mod unregister;
 
 use std::os::fd::OwnedFd;

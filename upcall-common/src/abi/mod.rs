@@ -35,6 +35,10 @@ pub mod maps {
     pub const SYSCALLS: &str = "SYSCALLS";
     /// Set of functions with an exit program of this daemon, each as its id in the kernel's BTF.
     pub const HOOKED: &str = "HOOKED";
+    /// Hash from the [`super::Key`] of an inode to the process that broke a lease of it last.
+    pub const BREAKERS: &str = "BREAKERS";
+    /// Hash from the [`super::Key`] of an inode to the `DENY_*` bits.
+    pub const DENIED: &str = "DENIED";
 }
 
 /// In the dirty ring: not a slot, but a hint that the `scan` flag was raised.
@@ -148,6 +152,11 @@ pub const BUSY_WRITER: u32 = 1;
 pub const BUSY_DIO: u32 = 2;
 /// `i_rwsem` is held shared: by readers, or by a direct write that has not begun yet.
 pub const BUSY_SHARED: u32 = 4;
+
+/// Nobody may open it for reading. The value of the kernel's `FMODE_READ`.
+pub const DENY_READ: u32 = 1;
+/// Nobody may open it for writing. The value of the kernel's `FMODE_WRITE`.
+pub const DENY_WRITE: u32 = 2;
 
 /// What a system call of some number changes, as `timestamp` sees it.
 #[repr(C)]

@@ -12,11 +12,13 @@ mod inode;
 mod links;
 mod locate;
 mod near;
+mod open;
 mod principal;
 mod resolve;
 mod root;
 mod walk;
 
+pub use self::open::{is_writable, resolve_open};
 pub use error::AccessError;
 pub use exports::{Export, ExportError, Exports};
 pub use principal::{Principal, PrincipalError};

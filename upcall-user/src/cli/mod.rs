@@ -3,10 +3,15 @@
 mod debug;
 mod detach;
 mod doctor;
+mod state;
 mod status;
 mod watch;
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::{Context, Result};
 use clap::{
@@ -33,6 +38,10 @@ enum Command {
     Watch(watch::WatchArgs),
     /// Print every change as it happens (needs root)
     Debug(debug::DebugArgs),
+    /// Hold a byte-range lock of a file, while a command runs
+    Lock(state::LockArgs),
+    /// Hold a file open and deny others to open it, while a command runs
+    Share(state::ShareArgs),
     /// Print the daemon's state (needs root)
     Status(status::StatusArgs),
     /// Remove what a daemon has left in the kernel (needs root)
@@ -101,14 +110,22 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Detach(args) => detach::run(args).map(|()| ExitCode::SUCCESS),
         Command::Doctor(args) => doctor::run(&args),
         Command::Watch(args) => block_on(watch::run(args)),
-        Command::Debug(args) => block_on(debug::run(args)),
-        Command::Status(args) => block_on(status::run(args)),
+        Command::Debug(args) => block_on(async { debug::run(args).await.map(|()| ExitCode::SUCCESS) }),
+        Command::Lock(args) => block_on(state::lock(args)),
+        Command::Share(args) => block_on(state::share(args)),
+        Command::Status(args) => block_on(async { status::run(args).await.map(|()| ExitCode::SUCCESS) }),
     }
 }
 
-fn block_on(command: impl Future<Output = Result<()>>) -> Result<ExitCode> {
+/// The daemon knows nothing of this process's working directory. The last component is not resolved: the
+/// daemon does that as this user.
+fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).with_context(|| format!("cannot make {} absolute", path.display()))
+}
+
+fn block_on(command: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(command).map(|()| ExitCode::SUCCESS)
+    runtime.block_on(command)
 }
 
 #[cfg(test)]

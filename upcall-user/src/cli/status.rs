@@ -1,17 +1,21 @@
 //! `upcall status`: the daemon's state.
 
-use std::io::Write;
+use std::{io::Write, path::PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Args;
 use serde_json::Value;
 
-use super::ConnectArgs;
+use super::{ConnectArgs, absolute, state};
 
 #[derive(Debug, Args)]
 pub(super) struct StatusArgs {
     #[command(flatten)]
     connect: ConnectArgs,
+    /// Print what clients hold instead: of a file, or everything
+    #[arg(long, value_name = "PATH", num_args = 0..=1)]
+    #[expect(clippy::option_option, reason = "without the option, without a path, with one")]
+    state: Option<Option<PathBuf>>,
     /// One JSON object on one line
     #[arg(long)]
     json: bool,
@@ -19,11 +23,17 @@ pub(super) struct StatusArgs {
 
 pub(super) async fn run(args: StatusArgs) -> Result<()> {
     let (client, _upcalls) = args.connect.client("upcall status", false).await?;
-    let text = client.status().await?;
+    let text = match &args.state {
+        Some(path) => client.query_state(path.as_deref().map(absolute).transpose()?).await?,
+        None => client.status().await?,
+    };
     let mut out = std::io::stdout().lock();
     if args.json {
         writeln!(out, "{text}")?;
         return Ok(());
+    }
+    if args.state.is_some() {
+        return state::shown(&mut out, &text);
     }
     let status: Value = serde_json::from_str(&text).context("the daemon's status is not JSON")?;
     let hub = &status["hub"];

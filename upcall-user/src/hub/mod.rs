@@ -29,12 +29,13 @@ mod tests;
 
 use std::{
     collections::HashMap,
+    os::fd::BorrowedFd,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use tokio::sync::Notify;
-use upcall_common::abi::{Attrs, Key};
+use upcall_common::abi::{Attrs, Key, Probe};
 
 pub use clients::{ClientInfo, Process};
 pub use index::{Bucket, Index};
@@ -177,6 +178,11 @@ impl Hub {
         state.leaving.push(client);
         drop(state);
         self.rescheduled.notify_one();
+    }
+
+    /// Which inode an open descriptor of this process is.
+    pub fn identify(&self, fd: BorrowedFd<'_>) -> Result<Probe, RegisterError> {
+        self.lock().identify(&[fd]).pop().unwrap_or(Err(RegisterError::Unsupported))
     }
 
     pub fn unregister(&self, client: ClientIndex, interest: u64) -> Result<(), NoInterest> {

@@ -30,7 +30,7 @@ pub(super) enum Answer {
 }
 
 impl Answer {
-    fn error(code: Code, message: impl Into<String>) -> Self {
+    pub(super) fn error(code: Code, message: impl Into<String>) -> Self {
         Self::Frame(Message::Error { code, message: message.into() })
     }
 }

@@ -9,13 +9,15 @@ use tokio::{
     time::timeout,
 };
 use upcall_common::wire::{
-    self, Code, DecodeError, FEATURE_DESCRIPTORS, FEATURE_NAMES, Hello, MAX_BATCH, MAX_BODY, Message,
-    ResyncReason, VERSION, Welcome,
+    self, Code, DecodeError, FEATURE_DESCRIPTORS, FEATURE_NAMES, FEATURE_STATE, Hello, MAX_BATCH, MAX_BODY,
+    Message, ResyncReason, VERSION, Welcome,
 };
 
 use super::{
     Service,
+    outlet::Over,
     requests::{self, Answer},
+    state::{self, Holding},
     stream::Stream,
     transport::Transport,
 };
@@ -58,6 +60,8 @@ enum End {
     Shutdown,
     #[error("the client has left")]
     Left,
+    #[error("another connection of the same client has taken over")]
+    Superseded,
 }
 
 impl From<io::Error> for End {
@@ -98,7 +102,9 @@ async fn converse(transport: &mut Transport, mut peer: Peer, service: Arc<Servic
         End::Io(error) if error.kind() == io::ErrorKind::ConnectionReset => {
             tracing::debug!(name, address, %end, "client disconnected")
         }
-        End::Left | End::Shutdown => tracing::debug!(name, address, %end, "client disconnected"),
+        End::Left | End::Shutdown | End::Superseded => {
+            tracing::debug!(name, address, %end, "client disconnected")
+        }
         _ => tracing::warn!(name, address, %end, "client disconnected"),
     }
     let farewell = match end {
@@ -108,13 +114,13 @@ async fn converse(transport: &mut Transport, mut peer: Peer, service: Arc<Servic
         End::Shutdown => {
             (Message::Resync { reason: ResyncReason::Shutdown, text: "the daemon ends".into() }, 0)
         }
-        End::Io(_) | End::Left => return,
+        End::Io(_) | End::Left | End::Superseded => return,
     };
     // The client may be gone or not read: then it learns from the closed connection.
     let _ = transport.write(frame(&farewell.0, farewell.1)).await;
 }
 
-fn frame(message: &Message, tag: u32) -> BytesMut {
+pub(super) fn frame(message: &Message, tag: u32) -> BytesMut {
     let mut out = BytesMut::new();
     if let Err(error) = wire::encode(message, tag, &mut out) {
         tracing::error!(%error, "an answer does not fit into a frame");
@@ -165,14 +171,17 @@ async fn greet(transport: &mut Transport, peer: &mut Peer, service: &Arc<Service
     };
     peer.info.name = hello.name;
     // Passing descriptors needs no consent.
-    peer.features = hello.features & FEATURE_NAMES | if peer.local { FEATURE_DESCRIPTORS } else { 0 };
+    let state = if service.arbiter.is_some() { FEATURE_STATE } else { 0 };
+    peer.features =
+        hello.features & (FEATURE_NAMES | state) | if peer.local { FEATURE_DESCRIPTORS } else { 0 };
     // What it missed while it was away is told when it registers; what nobody has noticed yet would not be.
     service.gaps.look(false).await;
     let Some((client, upcalls)) = service.hub.connect(peer.info.clone(), peer.process.take()) else {
         let reason = "the daemon has as many clients as it may have";
         return Err(End::Refused(Code::TooManyClients, reason.into(), tag));
     };
-    let seat = Seat { service: Arc::clone(service), client, upcalls, gaps: service.gaps.subscribe() };
+    let (gaps, holding) = (service.gaps.subscribe(), Holding::default());
+    let seat = Seat { service: Arc::clone(service), client, upcalls, gaps, holding };
     let welcome = Welcome {
         version,
         max_body: MAX_BODY,
@@ -192,6 +201,7 @@ struct Seat {
     client: ClientIndex,
     upcalls: Arc<Notify>,
     gaps: watch::Receiver<u64>,
+    holding: Holding,
 }
 
 impl Drop for Seat {
@@ -230,13 +240,27 @@ async fn turn(
     seat: &mut Seat,
     stream: &mut Option<EventStream>,
 ) -> Result<(), End> {
-    let Seat { service, client, upcalls, gaps } = seat;
-    transport.outlet.set_open(false);
+    let Seat { service, client, upcalls, gaps, holding } = seat;
+    match transport.outlet.close() {
+        None => {}
+        Some(Over::Superseded) => return Err(End::Superseded),
+        Some(Over::Slow) => {
+            let reason = "the client has not read what it was told of what it holds";
+            return Err(End::Refused(Code::TimedOut, reason.into(), 0));
+        }
+    }
+    transport.send_told().await?;
     let (mut shutdown, mut next_gap) = (service.shutdown.clone(), gaps.clone());
     tell_of_gap(transport, gaps).await?;
     let more = transport.send_upcalls(&service.hub, *client, u64::MAX).await?;
     if let Some((tag, message)) = decode(transport)? {
-        match requests::answer(message, peer, *client, transport, service).await {
+        let answer = match message {
+            Message::StateRequest(request) => {
+                state::answer(request, tag, peer, transport, service, (holding, upcalls)).await
+            }
+            message => requests::answer(message, peer, *client, transport, service).await,
+        };
+        match answer {
             Answer::Frame(message) => transport.write(frame(&message, tag)).await?,
             Answer::Barrier => {
                 // A gap that nobody has noticed yet must not be told behind the barrier.
@@ -255,7 +279,9 @@ async fn turn(
         }
         return Ok(());
     }
-    transport.outlet.set_open(true);
+    if !transport.outlet.open() {
+        return Ok(());
+    }
     tokio::select! {
         // The hub wakes a client only when its set was empty: whoever leaves some must come back for them.
         () = std::future::ready(()), if more => {}

@@ -96,6 +96,14 @@ impl Transport {
         Ok(sent)
     }
 
+    /// Writes what the session was told while it was busy.
+    pub(super) async fn send_told(&self) -> io::Result<()> {
+        match self.outlet.take_told() {
+            told if told.is_empty() => Ok(()),
+            told => self.write(told).await,
+        }
+    }
+
     /// Writes what the socket has had no room for.
     async fn finish(&self) -> io::Result<()> {
         while !self.outlet.flush()? {

@@ -34,7 +34,7 @@ use crate::{
 };
 
 /// The committed object. Aligned: ELF headers are read in place.
-static OBJECT: &[u8] =
+pub(super) static OBJECT: &[u8] =
     aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/../upcall-ebpf/upcall.bpf.o"));
 
 /// How much memory the maps take.

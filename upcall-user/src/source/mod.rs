@@ -3,6 +3,7 @@
 
 mod attach;
 mod btf;
+mod hold;
 mod hooks;
 mod kernel;
 mod load;
@@ -15,6 +16,7 @@ mod takeover;
 use serde::{Deserialize, Serialize};
 
 pub use btf::{Layout, LayoutError};
+pub use hold::{Breakers, Deny, Shares, Unsupported};
 pub use hooks::{FEXIT, Kind, Program, TIMESTAMP};
 pub use kernel::Flags;
 pub use load::{LoadError, Loaded, Lost, Sizes, load};

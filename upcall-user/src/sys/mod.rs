@@ -5,10 +5,12 @@ pub mod clock;
 pub mod credentials;
 pub mod file;
 pub mod handle;
+pub mod lease;
 pub mod map;
 pub mod memory;
 pub mod peer;
 pub mod readiness;
+pub mod signal;
 pub mod socket;
 #[cfg(test)]
 pub(crate) mod testing;

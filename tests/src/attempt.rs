@@ -1,0 +1,66 @@
+//! What a process may try with a file that others have leases or locks of, by name.
+
+use std::{
+    fs::{self, File, Permissions},
+    io::{self, Write},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+};
+
+use nix::{
+    fcntl::{FcntlArg, fcntl},
+    unistd::truncate,
+};
+
+/// One attempt. Nothing stays open.
+#[derive(Clone, Copy, Debug)]
+pub enum Attempt {
+    Read,
+    /// Adds [`APPENDED`].
+    Append,
+    /// To [`TRUNCATED`], without opening it.
+    Truncate,
+    Chmod,
+    Unlink,
+    /// In a directory.
+    Mkdir,
+}
+
+pub const APPENDED: &[u8] = b"appended";
+pub const TRUNCATED: i64 = 5;
+/// The entry that [`Attempt::Mkdir`] makes.
+pub const MADE: &str = "made";
+
+impl Attempt {
+    const ALL: [Self; 6] = [Self::Read, Self::Append, Self::Truncate, Self::Chmod, Self::Unlink, Self::Mkdir];
+
+    /// The one whose name in debug output this is.
+    pub(crate) fn named(name: &str) -> io::Result<Self> {
+        let found = Self::ALL.into_iter().find(|attempt| format!("{attempt:?}") == name);
+        found.ok_or_else(|| io::Error::other("there is no such attempt"))
+    }
+
+    pub(crate) fn perform(self, file: &Path) -> io::Result<()> {
+        match self {
+            Self::Read => fs::read(file).map(drop),
+            Self::Append => File::options().append(true).open(file)?.write_all(APPENDED),
+            Self::Truncate => Ok(truncate(file, TRUNCATED)?),
+            Self::Chmod => fs::set_permissions(file, Permissions::from_mode(0o600)),
+            Self::Unlink => fs::remove_file(file),
+            Self::Mkdir => fs::create_dir(file.join(MADE)),
+        }
+    }
+}
+
+/// Locks bytes of a file as `fcntl` lockers do, or unlocks them; without waiting.
+pub(crate) fn lock(file: &File, lock: bool, start: i64, length: i64) -> io::Result<()> {
+    let kind = if lock { libc::F_WRLCK } else { libc::F_UNLCK };
+    let lock = libc::flock {
+        l_type: kind as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: start,
+        l_len: length,
+        l_pid: 0,
+    };
+    Ok(fcntl(file, FcntlArg::F_SETLK(&lock)).map(drop)?)
+}

@@ -1,0 +1,80 @@
+//! > In the VM with the `bpf` LSM: a deny-write reservation makes a local open for writing fail with the documented
+//! > errno, root included, and stops doing so on release, and on daemon death.
+
+use std::{
+    fs::{File, OpenOptions},
+    os::fd::AsFd,
+    path::Path,
+    time::Duration,
+};
+
+use anyhow::{Context, ensure};
+use libtest_mimic::Completion;
+use tests::{
+    Result,
+    attempt::Attempt::{Append, Read, Truncate},
+    filesystem::Filesystem,
+    helper::Helper,
+    scene::Scene,
+};
+use upcall_user::hold::{Access, Deny, Opener, Search, Shares, openers};
+
+use crate::trials::Trials;
+
+pub(crate) fn add(trials: &mut Trials<'_>) {
+    // Where the key can be told from the outside.
+    for name in ["ext4", "xfs", "tmpfs"] {
+        trials.on(name, "what_is_denied_cannot_be_opened_until_it_is_released", denied);
+    }
+    trials.on_each("openers_from_before_are_found", found);
+}
+
+const NONE: Deny = Deny { read: false, write: false };
+
+fn denied(filesystem: &Filesystem) -> Result<Completion> {
+    let mut shares = match Shares::load(16) {
+        Ok(shares) => shares,
+        Err(why) => return Ok(Completion::ignored_with(why.to_string())),
+    };
+    let scene = Scene::within(&filesystem.root)?;
+    let (file, other) = (scene.file("file")?, scene.file("other")?);
+    let mut helper = Helper::start()?;
+    let mut errno =
+        |attempt, file: &Path| -> Result<Option<i32>> { Ok(helper.attempt(attempt, file)?.err()) };
+    ensure!(errno(Append, &file)?.is_none());
+    shares.deny(super::key(&file)?, Deny { read: false, write: true })?;
+    ensure!(errno(Append, &file)? == Some(libc::EBUSY));
+    ensure!(errno(Truncate, &file)? == Some(libc::EBUSY) && errno(Read, &file)?.is_none());
+    ensure!(errno(Append, &other)?.is_none(), "another file is denied as well");
+    // This process is the daemon here.
+    OpenOptions::new().append(true).open(&file)?;
+    shares.deny(super::key(&file)?, Deny { read: true, write: false })?;
+    ensure!(errno(Read, &file)? == Some(libc::EBUSY) && errno(Truncate, &file)?.is_none());
+    shares.deny(super::key(&other)?, Deny { read: true, write: true })?;
+    shares.allow(super::key(&file)?)?;
+    ensure!(errno(Append, &file)?.is_none() && errno(Append, &other)? == Some(libc::EBUSY));
+    shares.deny(super::key(&other)?, NONE)?;
+    shares.allow(super::key(&other)?)?;
+    ensure!(errno(Append, &other)?.is_none());
+    shares.deny(super::key(&file)?, Deny { read: true, write: true })?;
+    ensure!(errno(Append, &file)? == Some(libc::EBUSY));
+    // As when the daemon dies: all that it holds is closed.
+    drop(shares);
+    ensure!(errno(Append, &file)?.is_none() && errno(Read, &file)?.is_none());
+    Ok(Completion::Completed)
+}
+
+fn found(filesystem: &Filesystem) -> Result<Completion> {
+    const PATIENCE: Duration = Duration::from_secs(60);
+    let scene = Scene::within(&filesystem.root)?;
+    let file = scene.file("file")?;
+    let mut helper = Helper::start()?;
+    let named = File::open(&file)?;
+    ensure!(openers(named.as_fd(), 9, PATIENCE)? == Search::default());
+    helper.hold(&file)?;
+    let expected = vec![Opener { pid: helper.pid(), access: Access::Both }];
+    ensure!(openers(named.as_fd(), 9, PATIENCE)?.openers == expected);
+    helper.release().context("closing it")?;
+    ensure!(openers(named.as_fd(), 9, PATIENCE)? == Search::default());
+    Ok(Completion::Completed)
+}

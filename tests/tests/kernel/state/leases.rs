@@ -1,0 +1,203 @@
+//! > A client's conflicting request and a local process's open, truncate, rename or unlink both recall.
+//! > A lease promises: between grant and recall nobody else changed the file.
+
+use std::{
+    fs::{self, File},
+    os::unix::fs::FileExt,
+    time::{Duration, Instant},
+};
+
+use anyhow::{anyhow, bail, ensure};
+use libtest_mimic::Completion;
+use tests::{
+    Result,
+    attempt::{APPENDED, Attempt},
+    daemon::Daemon,
+    filesystem::Filesystem,
+    listener::block_on,
+    scene::Scene,
+};
+use upcall_client::{Access, Code, Deny, Grant, Keep, LeaseKind, LockKind, LockRequest, OpenRequest, Who};
+
+use super::{
+    Stage,
+    holder::{Holder, Recalled, refused},
+};
+use crate::trials::Trials;
+
+pub(crate) fn add(trials: &mut Trials<'_>) {
+    trials.on_each("state::a_local_reader_waits_until_the_client_returns_its_write_lease", returned);
+    trials.on_each("state::a_local_writer_waits_until_the_client_returns_its_read_lease", written);
+    trials.on_each("state::a_reader_sees_what_the_holder_wrote_back_before_it_returned", flushed);
+    trials.daemon("state::a_lease_that_is_not_returned_is_revoked_at_the_deadline", revoked);
+    trials.daemon("state::a_recall_is_extended_once", extended);
+    trials.daemon("state::what_the_kernel_does_not_hold_recalls_after_it", beside);
+    trials.daemon("state::it_is_refused_while_it_is_off", off);
+    trials.daemon("state::who_may_not_open_a_file_holds_nothing_of_it", not_permitted);
+}
+
+fn returned(filesystem: &Filesystem) -> Result<Completion> {
+    let mut stage = Stage::new(filesystem)?;
+    block_on(async {
+        let mut holder = Holder::begin(&stage.daemon.unix(), "holder").await?;
+        let open = holder.hold(&stage.file, 1, LeaseKind::Write).await?;
+        stage.other.begin(Attempt::Read, &stage.file)?;
+        let who = Who::Process(stage.other.pid());
+        let recall = Recalled { open, held: LeaseKind::Write, keep: Keep::Read, who };
+        ensure!(holder.recalled().await? == recall);
+        ensure!(stage.other.waits()?, "the reader did not wait");
+        // To read is compatible with a read lease.
+        holder.state.give_back(open, LeaseKind::Write, Keep::Read).await?;
+        stage.other.finish()?;
+        stage.other.begin(Attempt::Append, &stage.file)?;
+        ensure!(holder.recalled().await?.held == LeaseKind::Read);
+        ensure!(fs::metadata(&stage.file)?.len() == 4, "changed under the lease");
+        holder.give_back(open, LeaseKind::Read).await?;
+        stage.other.finish()?;
+        ensure!(fs::read(&stage.file)? == [b"old\n", APPENDED].concat());
+        holder.heard_nothing().await?;
+        Ok(Completion::Completed)
+    })
+}
+
+/// By the description that the client passed: any other open would wait for its own lease.
+fn flushed(filesystem: &Filesystem) -> Result<Completion> {
+    let stage = Stage::new(filesystem)?;
+    let written = File::options().read(true).write(true).open(&stage.file)?;
+    block_on(async {
+        let mut holder = Holder::begin(&stage.daemon.unix(), "holder").await?;
+        let request = OpenRequest::descriptor(written.try_clone()?, 1).access(Access::Both);
+        let Grant::Granted(open) = holder.ask_open(request).await? else { bail!("it waits") };
+        holder.lease(open, LeaseKind::Write).await?;
+        written.write_all_at(b"new\n", 0)?;
+        written.write_all_at(b"more\n", 4)?;
+        holder.heard_nothing().await?;
+        let file = stage.file.clone();
+        let reader = std::thread::spawn(move || fs::read(file));
+        let recall = holder.recalled().await?;
+        // What is open for writing cannot be leased for reading.
+        ensure!(recall.keep == Keep::None && recall.who == Who::Process(std::process::id()), "{recall:?}");
+        ensure!(!reader.is_finished(), "the reader did not wait");
+        written.write_all_at(b"back\n", 4)?;
+        holder.give_back(open, LeaseKind::Write).await?;
+        let seen = reader.join().map_err(|_| anyhow!("the reader failed"))??;
+        ensure!(seen == b"new\nback\n", "{seen:?}");
+        // Once the client has closed it, nothing of its description stays.
+        holder.state.close(open).await?;
+        drop(written);
+        holder.hold(&stage.file, 2, LeaseKind::Read).await?;
+        Ok(Completion::Completed)
+    })
+}
+
+fn written(filesystem: &Filesystem) -> Result<Completion> {
+    let mut stage = Stage::new(filesystem)?;
+    block_on(async {
+        let mut holder = Holder::begin(&stage.daemon.unix(), "holder").await?;
+        let open = holder.hold(&stage.file, 1, LeaseKind::Read).await?;
+        // A reader does not break it.
+        stage.other.attempt(Attempt::Read, &stage.file)?.map_err(std::io::Error::from_raw_os_error)?;
+        stage.other.begin(Attempt::Truncate, &stage.file)?;
+        ensure!(holder.recalled().await?.keep == Keep::None);
+        ensure!(stage.other.waits()?, "the writer did not wait");
+        holder.give_back(open, LeaseKind::Read).await?;
+        stage.other.finish()?;
+        Ok(Completion::Completed)
+    })
+}
+
+fn revoked(filesystem: &Filesystem) -> Result<()> {
+    let recall = Duration::from_millis(400);
+    let mut stage = Stage::with(filesystem, &format!("recall_ms = {}", recall.as_millis()))?;
+    block_on(async {
+        let mut holder = Holder::begin(&stage.daemon.unix(), "holder").await?;
+        let open = holder.hold(&stage.file, 1, LeaseKind::Write).await?;
+        let begun = Instant::now();
+        stage.other.begin(Attempt::Append, &stage.file)?;
+        holder.recalled().await?;
+        ensure!(stage.other.waits()?, "the writer did not wait");
+        ensure!(holder.revoked().await? == open);
+        stage.other.finish()?;
+        ensure!(begun.elapsed() >= recall, "revoked before the deadline");
+        // Returning what was revoked is no failure; another one is not to be had for a time.
+        holder.give_back(open, LeaseKind::Write).await?;
+        ensure!(refused(holder.state.lease(open, LeaseKind::Write).await)? == Code::Backoff);
+        Ok(())
+    })
+}
+
+fn extended(filesystem: &Filesystem) -> Result<()> {
+    let recall = Duration::from_millis(400);
+    let mut stage = Stage::with(filesystem, &format!("recall_ms = {}", recall.as_millis()))?;
+    block_on(async {
+        let mut holder = Holder::begin(&stage.daemon.unix(), "holder").await?;
+        let open = holder.hold(&stage.file, 1, LeaseKind::Read).await?;
+        ensure!(refused(holder.state.extend(open).await)? == Code::NotRecalled);
+        let begun = Instant::now();
+        stage.other.begin(Attempt::Append, &stage.file)?;
+        holder.recalled().await?;
+        ensure!(holder.state.extend(open).await? > recall);
+        ensure!(refused(holder.state.extend(open).await)? == Code::Extended);
+        holder.revoked().await?;
+        stage.other.finish()?;
+        ensure!(begun.elapsed() >= 2 * recall, "revoked before the deadline");
+        Ok(())
+    })
+}
+
+fn beside(filesystem: &Filesystem) -> Result<()> {
+    let mut stage = Stage::new(filesystem)?;
+    let renamed = stage.file.with_file_name("renamed");
+    block_on(async {
+        let mut holder = Holder::begin(&stage.daemon.unix(), "holder").await?;
+        let open = holder.hold(&stage.file, 1, LeaseKind::Read).await?;
+        stage.other.attempt(Attempt::Chmod, &stage.file)?.map_err(std::io::Error::from_raw_os_error)?;
+        ensure!(holder.recalled().await?.keep == Keep::None);
+        holder.give_back(open, LeaseKind::Read).await?;
+        holder.lease(open, LeaseKind::Read).await?;
+        stage.other.rename(&stage.file, "renamed")?;
+        ensure!(holder.recalled().await?.open == open);
+        holder.give_back(open, LeaseKind::Read).await?;
+        holder.lease(open, LeaseKind::Read).await?;
+        stage.other.unlink(&renamed)?;
+        ensure!(holder.recalled().await?.open == open);
+        Ok(())
+    })
+}
+
+fn off(filesystem: &Filesystem) -> Result<()> {
+    let scene = Scene::within(&filesystem.root)?;
+    let file = scene.file("file")?;
+    let started = |settings: &str| Daemon::start(&[scene.path()], &format!("state_grace_ms = 1\n{settings}"));
+    let (locking, leasing, plain) = (started("locks = true")?, started("leases = true")?, started("")?);
+    block_on(async {
+        let holder = Holder::begin(&locking.unix(), "holder").await?;
+        let open = holder.open(&file, 1, Access::Read).await?;
+        ensure!(refused(holder.state.lease(open, LeaseKind::Read).await)? == Code::Disabled);
+        ensure!(refused(holder.try_open(&file, 2, Access::Read, Deny::Write).await)? == Code::Disabled);
+        let holder = Holder::begin(&leasing.unix(), "holder").await?;
+        let open = holder.open(&file, 1, Access::Read).await?;
+        let lock = LockRequest::new(1, LockKind::Read, 0, 1);
+        ensure!(refused(holder.state.lock(open, lock).await)? == Code::Disabled);
+        ensure!(Holder::begin(&plain.unix(), "holder").await.is_err(), "it holds state though all is off");
+        Ok(())
+    })
+}
+
+fn not_permitted(filesystem: &Filesystem) -> Result<()> {
+    let stage = Stage::new(filesystem)?;
+    let secret = stage.scene.file_with("secret", b"", 0o600)?;
+    block_on(async {
+        // Over TCP, a client is nobody.
+        let holder = Holder::begin(&stage.daemon.tcp(), "holder").await?;
+        for (file, access, code) in [
+            (&secret, Access::Read, Code::NotPermitted),
+            (&stage.file, Access::Both, Code::NotPermitted),
+            (&stage.file, Access::Write, Code::NotPermitted),
+        ] {
+            ensure!(refused(holder.try_open(file, 1, access, Deny::None).await)? == code);
+        }
+        holder.hold(&stage.file, 1, LeaseKind::Read).await?;
+        Ok(())
+    })
+}

@@ -1,0 +1,95 @@
+//! State held for clients: leases, share reservations and byte-range locks, between clients and against local processes.
+
+mod clients;
+mod holder;
+mod leases;
+mod locks;
+mod reclaims;
+mod shares;
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::Context;
+use serde_json::Value;
+
+use tests::{
+    Result,
+    daemon::Daemon,
+    deadline::{LOOK, patience},
+    filesystem::Filesystem,
+    helper::Helper,
+    program,
+    scene::Scene,
+};
+
+use tokio::time::{sleep, timeout};
+
+use crate::trials::Trials;
+
+use self::holder::Holder;
+
+pub(crate) fn add(trials: &mut Trials<'_>) {
+    leases::add(trials);
+    clients::add(trials);
+    reclaims::add(trials);
+    locks::add(trials);
+    shares::add(trials);
+}
+
+/// What clients hold outlives them by this in these tests.
+const GRACE: Duration = Duration::from_millis(300);
+
+/// A daemon that holds state, a file, and another process.
+struct Stage {
+    daemon: Daemon,
+    scene: Scene,
+    file: PathBuf,
+    other: Helper,
+}
+
+impl Stage {
+    fn new(filesystem: &Filesystem) -> Result<Self> {
+        Self::with(filesystem, "")
+    }
+
+    fn with(filesystem: &Filesystem, settings: &str) -> Result<Self> {
+        let scene = Scene::within(&filesystem.root)?;
+        let file = scene.file_with("file", b"old\n", 0o644)?;
+        let grace = GRACE.as_millis();
+        let settings =
+            format!("leases = true\nshares = true\nlocks = true\nstate_grace_ms = {grace}\n{settings}");
+        let daemon = Daemon::start(&[scene.path()], &settings)?;
+        Ok(Self { daemon, scene, file, other: Helper::start()? })
+    }
+
+    /// Two clients, `a` and `b`.
+    async fn two(&self) -> Result<(Holder, Holder)> {
+        let address = self.daemon.unix();
+        Ok((Holder::begin(&address, "a").await?, Holder::begin(&address, "b").await?))
+    }
+
+    /// Waits until the daemon holds nothing for anybody.
+    async fn nothing_left(&self) -> Result<()> {
+        let connect = self.daemon.unix().to_string();
+        until("all that was held to end", || {
+            let mut lines = program::json_lines(["status", "--state", "--json", "--connect", &connect])?;
+            let shown = lines.pop().context("`upcall status --state` printed nothing")?;
+            let now = shown.get("now").and_then(Value::as_object).context("it shows no totals")?;
+            // What may stay for a time: a client that may have no lease.
+            let held = ["opens", "leases", "recalls", "locks", "waiting"];
+            Ok(held.iter().all(|held| now.get(*held).and_then(Value::as_u64) == Some(0)))
+        })
+        .await
+    }
+}
+
+/// Looks until it is so; clients go on meanwhile.
+async fn until(what: &str, mut is_so: impl FnMut() -> Result<bool>) -> Result<()> {
+    let looking = async {
+        while !is_so()? {
+            sleep(LOOK).await;
+        }
+        Ok(())
+    };
+    timeout(patience(), looking).await.with_context(|| format!("waited in vain for {what}"))?
+}

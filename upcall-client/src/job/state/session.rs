@@ -1,0 +1,70 @@
+//! Beginning, and asking what is held.
+
+use std::time::Duration;
+
+use upcall_common::wire::{
+    self, Identity, StateAnswer, StateBegin, StateBegun, StateQuery, StateRequest, StateShown,
+};
+
+use super::{Limits, Question, Request, check, frame, refused};
+use crate::error::Error;
+use crate::named::Named;
+use crate::state::{Begun, Holdings};
+
+pub(crate) struct Begin {
+    pub(crate) identity: Identity,
+}
+
+impl Question for Begin {
+    type Outcome = Begun;
+
+    fn ask(&mut self, held: &mut Holdings, limits: &Limits) -> Result<Request, Error> {
+        if !limits.state {
+            return Err(Error::NoState);
+        }
+        if held.identity().is_some() {
+            return Err(Error::Begun);
+        }
+        Ok(frame(StateRequest::StateBegin(StateBegin { identity: self.identity })))
+    }
+
+    fn accept(&mut self, answer: StateAnswer, held: &mut Holdings) -> Option<Result<Begun, Error>> {
+        let StateAnswer::StateBegun(StateBegun { code, means, recall_ms, grace_ms, reclaim_ms, text }) =
+            answer
+        else {
+            return None;
+        };
+        let millis = |millis: u32| Duration::from_millis(millis.into());
+        Some(check(code, text).map(|()| {
+            held.begin(self.identity);
+            let (recall, grace, reclaim) = (millis(recall_ms), millis(grace_ms), millis(reclaim_ms));
+            Begun { means, recall, grace, reclaim }
+        }))
+    }
+}
+
+pub(crate) struct Query {
+    pub(crate) target: Option<Named>,
+}
+
+impl Question for Query {
+    type Outcome = String;
+
+    fn ask(&mut self, _: &mut Holdings, limits: &Limits) -> Result<Request, Error> {
+        if !limits.state {
+            return Err(Error::NoState);
+        }
+        if let Some(code) = self.target.as_ref().and_then(|target| target.unsendable(limits.descriptors)) {
+            return Err(refused(code, "no frame can name this file"));
+        }
+        let target: Option<wire::Target> = self.target.as_ref().map(|target| target.target(0));
+        Ok(frame(StateRequest::StateQuery(StateQuery { target })))
+    }
+
+    fn accept(&mut self, answer: StateAnswer, _: &mut Holdings) -> Option<Result<String, Error>> {
+        match answer {
+            StateAnswer::StateShown(StateShown(json)) => Some(Ok(json)),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Carries out what the table says, in its order.
+
+use std::time::Instant;
+
+use upcall_common::wire::{self, StateUpcall};
+
+use super::{convert::ms, run::Task};
+use crate::state::{Effect, InodeId};
+
+impl Task {
+    /// Until the table has nothing more to say.
+    pub(super) fn carry_out(&mut self) {
+        loop {
+            let effects = self.table.take_effects();
+            if effects.is_empty() {
+                return;
+            }
+            effects.into_iter().for_each(|effect| self.effect(effect));
+        }
+    }
+
+    fn effect(&mut self, effect: Effect) {
+        match effect {
+            Effect::Answer { request, answer, .. } => {
+                self.totals.granted += u64::from(answer.is_ok());
+                let kept = self.clients.end(request, &answer);
+                self.keep(kept);
+            }
+            Effect::Recall { client, open, cookie, lease_id, held, keep, deadline, who } => {
+                self.totals.recalled += 1;
+                let recall = wire::Recall {
+                    open: open.0,
+                    cookie,
+                    lease_id: wire::LeaseId(lease_id.0),
+                    held: held.into(),
+                    keep: keep.into(),
+                    deadline_ms: ms(deadline.saturating_duration_since(Instant::now())),
+                    who: who.into(),
+                };
+                self.clients.tell(client, StateUpcall::Recall(recall));
+            }
+            Effect::Revoked { client, open, cookie, lease_id, kind } => {
+                self.totals.revoked += 1;
+                let lease_id = wire::LeaseId(lease_id.0);
+                let revoked = wire::Revoked { open: open.0, cookie, lease_id, kind: kind.into() };
+                self.clients.tell(client, StateUpcall::Revoked(revoked));
+            }
+            Effect::Contention { client, open, cookie, owner, range, who } => {
+                self.totals.contended += 1;
+                let (start, length) = (range.start(), range.length());
+                let open = open.0;
+                let contention = wire::Contention { open, cookie, owner, start, length, who: who.into() };
+                self.clients.tell(client, StateUpcall::Contention(contention));
+            }
+            Effect::Disconnect { connection } => {
+                if let Some((_, link)) = self.clients.remove(connection) {
+                    link.end();
+                }
+            }
+            Effect::AskLease { ask, inode, kind, open } => self.ask_lease(ask, inode, kind, open),
+            Effect::SetLease { inode, kind } => self.set_lease(inode, kind),
+            Effect::AskDeny { ask, inode, deny } => self.ask_deny(ask, inode, deny),
+            Effect::SetDeny { inode, deny } => self.set_deny(inode, deny),
+            Effect::AskRange { ask, inode, owner, range, kind, wait } => {
+                self.ask_range(ask, inode, owner, range, (kind.into(), wait));
+            }
+            Effect::CancelRange { ask, .. } => self.cancel_range(ask),
+            Effect::SetRange { inode, owner, range, kind } => {
+                self.set_range(inode, owner, range, kind.map(Into::into));
+            }
+            Effect::ForgetOwner { inode, owner } => {
+                if let Some(file) = self.files.get_mut(inode) {
+                    file.owners.remove(&owner);
+                }
+            }
+            Effect::Forget { inode } => self.forget(inode),
+        }
+    }
+
+    /// Nothing is left of a file.
+    pub(super) fn forget(&mut self, inode: InodeId) {
+        self.set_lease(inode, None);
+        if let Some(file) = self.files.remove(inode)
+            && let Some(outside) = &self.outside
+        {
+            outside.leave(&file);
+        }
+    }
+}

@@ -1,0 +1,404 @@
+//! What is asked of the kernel, and its answers.
+
+use std::{
+    collections::HashMap,
+    io,
+    os::fd::{AsFd, OwnedFd},
+    sync::Arc,
+    time::Instant,
+};
+
+use tokio::sync::oneshot;
+use upcall_common::{
+    abi::Key,
+    wire::{self, Code},
+};
+
+use super::{
+    Found, Switches,
+    clients::finish,
+    convert::blocker,
+    files::Locks,
+    run::{SCAN, Task},
+};
+use crate::{
+    hold::{self, Access, Break, Breakers, Leases, RangeError, RangeKind, Ranges, Search, Shares, reopen},
+    state::{AskId, Connection, Deny, InodeId, Kernel as Answer, LeaseKind, OpenId, Owner, Range, Who},
+};
+
+/// What ends elsewhere.
+pub(super) enum Event {
+    /// A session.
+    Left(Connection),
+    Kernel(Outcome),
+}
+
+pub(super) enum Outcome {
+    Lease { ask: AskId, inode: InodeId, kind: LeaseKind, opened: io::Result<OwnedFd> },
+    Deny { ask: AskId, inode: InodeId, before: Deny, wanted: Deny, searched: io::Result<Search> },
+    Range { ask: AskId, answer: Answer },
+    Tested { test: Test, found: Option<hold::Conflict> },
+}
+
+/// A LOCK_TEST.
+pub(super) struct Test {
+    pub(super) connection: Connection,
+    pub(super) tag: u32,
+    pub(super) asked: wire::LockTest,
+    pub(super) done: oneshot::Sender<()>,
+}
+
+/// The kernel's means, as far as they are enabled and there.
+pub(super) struct Kernel {
+    leases: Option<Leases>,
+    breakers: Option<Breakers>,
+    shares: Option<Shares>,
+    delegates: bool,
+    /// Of locks that are waited for: gone, the wait ends.
+    waits: HashMap<AskId, oneshot::Sender<()>>,
+}
+
+/// Files that the kernel may be told to deny at a time: an entry of a preallocated map each.
+const MOST_DENIED: u32 = 65_536;
+/// Openers that are looked at of one file.
+const MOST_OPENERS: usize = 1024;
+
+impl Kernel {
+    pub(super) fn new(switches: Switches) -> io::Result<Self> {
+        let leases = switches.leases.then(Leases::new).transpose()?;
+        let breakers = switches.leases.then(|| available("who breaks leases is not known", Breakers::load()));
+        let shares =
+            switches.shares.then(|| available("share reservations are advisory", Shares::load(MOST_DENIED)));
+        let delegates = switches.leases && hold::delegates();
+        let (breakers, shares) = (breakers.flatten(), shares.flatten());
+        Ok(Self { leases, breakers, shares, delegates, waits: HashMap::new() })
+    }
+
+    pub(super) fn denies(&self) -> bool {
+        self.shares.is_some()
+    }
+
+    pub(super) fn delegates(&self) -> bool {
+        self.delegates
+    }
+
+    /// Waits for a lease to be broken.
+    pub(super) async fn broken(&mut self) -> io::Result<Break> {
+        match &mut self.leases {
+            Some(leases) => leases.broken().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    pub(super) fn breaker(&mut self, key: Key) -> Option<u32> {
+        self.breakers.as_mut()?.take(key).filter(|&pid| pid != 0)
+    }
+
+    fn deny(&mut self, key: Key, deny: Deny) -> bool {
+        let Some(shares) = &mut self.shares else { return false };
+        let done = shares.deny(key, deny.into());
+        if let Err(error) = &done {
+            tracing::error!(%error, "cannot tell the kernel what to deny");
+        }
+        done.is_ok()
+    }
+}
+
+fn available<T>(without: &str, loaded: Result<T, hold::Unsupported>) -> Option<T> {
+    loaded.map_err(|why| tracing::info!(%why, "{without}")).ok()
+}
+
+impl Task {
+    pub(super) fn answered(&mut self, ask: AskId, answer: Answer) {
+        self.table.answered(ask, answer, Instant::now());
+    }
+
+    pub(super) fn ask_lease(&mut self, ask: AskId, inode: InodeId, kind: LeaseKind, open: OpenId) {
+        self.let_go(Some(inode));
+        let able =
+            self.files.get_mut(inode).filter(|file| file.found.is_local).zip(self.kernel.leases.as_mut());
+        let Some((file, leases)) = able else { return self.answered(ask, Answer::Unsupported) };
+        if let Some(lease) = file.lease {
+            let changed = leases.change(lease, kind.into());
+            let answer = changed.map_or_else(|refusal| refused(&refusal, false), |()| Answer::Held);
+            return self.answered(ask, answer);
+        }
+        let passed = file.passed.iter().find(|(of, _)| kind == LeaseKind::Write && *of == open);
+        if let Some((_, passed)) = passed {
+            let taken = passed.try_clone().map_err(hold::Refusal::from);
+            let answer = match taken.and_then(|passed| leases.take_shared(passed)) {
+                Ok(lease) => {
+                    self.files.set_lease(inode, lease);
+                    Answer::Held
+                }
+                Err(refusal) => refused(&refusal, !file.owners.is_empty()),
+            };
+            return self.answered(ask, answer);
+        }
+        file.taking = true;
+        let found = Arc::clone(&file.found);
+        self.events.spawn(async move {
+            let opened = on_thread(move || reopen(found.fd.as_fd(), Access::Read)).await;
+            Event::Kernel(Outcome::Lease { ask, inode, kind, opened })
+        });
+    }
+
+    pub(super) fn set_lease(&mut self, inode: InodeId, kind: Option<LeaseKind>) {
+        let Some(leases) = self.kernel.leases.as_mut() else { return };
+        let Some(lease) = self.files.get(inode).and_then(|file| file.lease) else { return };
+        if let Some(kind) = kind
+            && leases.change(lease, kind.into()).is_ok()
+        {
+            return;
+        }
+        leases.release(lease);
+        self.files.take_lease(inode);
+        if kind.is_some() {
+            self.table.lease_lost(inode, Instant::now());
+        }
+    }
+
+    pub(super) fn ask_deny(&mut self, ask: AskId, inode: InodeId, wanted: Deny) {
+        let Some(file) = self.files.get_mut(inode) else { return self.answered(ask, Answer::Unsupported) };
+        let before = file.deny;
+        // First, so that nobody comes in between the search and the answer.
+        if self.kernel.deny(file.found.key, wanted) {
+            file.deny = wanted;
+        }
+        let found = Arc::clone(&file.found);
+        self.events.spawn(async move {
+            let searched = on_thread(move || hold::openers(found.fd.as_fd(), MOST_OPENERS, SCAN)).await;
+            Event::Kernel(Outcome::Deny { ask, inode, before, wanted, searched })
+        });
+    }
+
+    pub(super) fn set_deny(&mut self, inode: InodeId, deny: Deny) {
+        if let Some(file) = self.files.get_mut(inode)
+            && self.kernel.deny(file.found.key, deny)
+        {
+            file.deny = deny;
+        }
+    }
+
+    pub(super) fn ask_range(
+        &mut self,
+        ask: AskId,
+        inode: InodeId,
+        owner: Owner,
+        range: Range,
+        how: (RangeKind, bool),
+    ) {
+        let (kind, wait) = how;
+        // To open the file for locks would break the daemon's own lease.
+        let able =
+            |file: &&mut super::files::File| file.found.is_local && file.lease.is_none() && !file.taking;
+        let Some(file) = self.files.get_mut(inode).filter(able) else {
+            return self.answered(ask, Answer::Unsupported);
+        };
+        let locks = Arc::clone(file.owners.entry(owner).or_default());
+        if let Some(ranges) = locks.get() {
+            match ranges.lock(kind, range.into()) {
+                Err(RangeError::Conflict) if wait => {}
+                done => {
+                    let answer = lock_answer(ranges, done, kind, range);
+                    return self.answered(ask, answer);
+                }
+            }
+        }
+        let (cancel, cancelled) = oneshot::channel::<()>();
+        self.kernel.waits.insert(ask, cancel);
+        let found = Arc::clone(&file.found);
+        self.events.spawn(async move {
+            let answer = tokio::select! {
+                biased;
+                _ = cancelled => Answer::Cancelled,
+                answer = lock(&locks, found, range, kind, wait) => answer,
+            };
+            Event::Kernel(Outcome::Range { ask, answer })
+        });
+    }
+
+    pub(super) fn cancel_range(&mut self, ask: AskId) {
+        self.kernel.waits.remove(&ask);
+    }
+
+    pub(super) fn set_range(&mut self, inode: InodeId, owner: Owner, range: Range, kind: Option<RangeKind>) {
+        let locks = self.files.get(inode).and_then(|file| file.owners.get(&owner));
+        let Some(ranges) = locks.and_then(|locks| locks.get()) else { return };
+        let done = match kind {
+            Some(kind) => ranges.lock(kind, range.into()),
+            None => ranges.unlock(range.into()),
+        };
+        if let Err(error) = done {
+            tracing::error!(%error, "cannot weaken a lock");
+        }
+    }
+
+    pub(super) fn test_range(&mut self, inode: Option<InodeId>, owner: Owner, range: Range, test: Test) {
+        let kind = state_kind(test.asked.kind);
+        // Beside a lease there are no local locks.
+        let able = |file: &&super::files::File| file.found.is_local && file.lease.is_none() && !file.taking;
+        let Some(file) = inode.and_then(|inode| self.files.get(inode)).filter(able) else {
+            return self.tested(test, None);
+        };
+        if let Some(ranges) = file.owners.get(&owner).and_then(|locks| locks.get()) {
+            let found = ranges.test(kind, range.into()).ok().flatten();
+            return self.tested(test, found);
+        }
+        let found = Arc::clone(&file.found);
+        self.events.spawn(async move {
+            let looked = on_thread(move || {
+                let ranges = Ranges::open(found.fd.as_fd(), Access::Read)?;
+                ranges.test(kind, range.into()).map_err(io::Error::other)
+            });
+            Event::Kernel(Outcome::Tested { test, found: looked.await.ok().flatten() })
+        });
+    }
+
+    fn tested(&mut self, test: Test, found: Option<hold::Conflict>) {
+        let Test { connection, tag, asked, done } = test;
+        let found = found.map(|it| {
+            let kind = match it.kind {
+                RangeKind::Read => wire::LockKind::Read,
+                RangeKind::Write => wire::LockKind::Write,
+            };
+            (Code::LocalConflict, kind, it.range, it.pid.map_or(wire::Who::Unknown, wire::Who::Process))
+        });
+        self.clients.answer(connection, tag, blocker(found, &asked));
+        finish(Some(done));
+    }
+
+    pub(super) fn kernel_done(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Lease { ask, inode, kind, opened } => {
+                let answer = self.lease_opened(inode, kind, opened);
+                self.answered(ask, answer);
+            }
+            Outcome::Deny { ask, inode, before, wanted, searched } => {
+                let answer = self.openers_found(inode, before, wanted, searched);
+                self.answered(ask, answer);
+            }
+            Outcome::Range { ask, answer } => {
+                self.kernel.waits.remove(&ask);
+                self.answered(ask, answer);
+            }
+            Outcome::Tested { test, found } => self.tested(test, found),
+        }
+    }
+
+    fn lease_opened(&mut self, inode: InodeId, kind: LeaseKind, opened: io::Result<OwnedFd>) -> Answer {
+        let Some((file, leases)) = self.files.get_mut(inode).zip(self.kernel.leases.as_mut()) else {
+            return Answer::Unsupported;
+        };
+        file.taking = false;
+        let taken = opened.map_err(hold::Refusal::from);
+        match taken.and_then(|opened| leases.take_by(opened, file.sort(), kind.into())) {
+            Ok(lease) => {
+                self.files.set_lease(inode, lease);
+                Answer::Held
+            }
+            // The descriptions of its locks are in the way.
+            Err(refusal) => refused(&refusal, !file.owners.is_empty()),
+        }
+    }
+
+    /// A process that has the file open in a way that is to be denied; clients' are the table's to judge.
+    fn openers_found(
+        &mut self,
+        inode: InodeId,
+        before: Deny,
+        wanted: Deny,
+        searched: io::Result<Search>,
+    ) -> Answer {
+        let clients = self.clients.processes();
+        let opener = searched.map(|search| {
+            if search.cut {
+                tracing::warn!("not all processes could be looked at for who has a file open");
+            }
+            search.openers.into_iter().find(|opener| {
+                let denied = (wanted.denies_write() && opener.access.writes())
+                    || (wanted.denies_read() && opener.access.reads());
+                denied && !clients.contains(&opener.pid)
+            })
+        });
+        let enforced = self.files.get(inode).is_some_and(|file| file.deny == wanted);
+        let answer = match opener {
+            Ok(None) if enforced => return Answer::Held,
+            Ok(None) => Answer::Unsupported,
+            Ok(Some(opener)) => Answer::Refused(Who::Process(opener.pid)),
+            Err(error) => {
+                tracing::error!(%error, "cannot look for who has a file open");
+                Answer::Unsupported
+            }
+        };
+        self.set_deny(inode, before);
+        answer
+    }
+}
+
+fn state_kind(kind: wire::LockKind) -> RangeKind {
+    crate::state::LockKind::from(kind).into()
+}
+
+/// `locked`: the daemon itself has the file open, for locks.
+fn refused(refusal: &hold::Refusal, locked: bool) -> Answer {
+    match refusal {
+        hold::Refusal::Open if locked => Answer::Unsupported,
+        hold::Refusal::Open | hold::Refusal::Broken => Answer::Refused(Who::Unknown),
+        hold::Refusal::Unsupported => Answer::Unsupported,
+        other => {
+            tracing::error!(error = %other, "cannot take a lease");
+            Answer::Unsupported
+        }
+    }
+}
+
+/// Opens the file for an owner's locks if that has not been done yet, and locks.
+async fn lock(locks: &Locks, found: Arc<Found>, range: Range, kind: RangeKind, wait: bool) -> Answer {
+    let opened = locks.get_or_try_init(|| on_thread(move || open_for_locks(&found))).await;
+    let ranges = match opened {
+        Ok(ranges) => ranges,
+        // Somebody else's lease is in the way.
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Answer::Refused(Who::Unknown),
+        Err(error) => {
+            tracing::debug!(%error, "cannot open a file for locks");
+            return Answer::Unsupported;
+        }
+    };
+    let done = match wait {
+        true => ranges.wait(kind, range.into()).await,
+        false => ranges.lock(kind, range.into()),
+    };
+    lock_answer(ranges, done, kind, range)
+}
+
+/// For both kinds; where nobody may write, for reading.
+fn open_for_locks(found: &Found) -> io::Result<Ranges> {
+    Ranges::open(found.fd.as_fd(), Access::Both).or_else(|error| match error.raw_os_error() {
+        Some(libc::EROFS | libc::ETXTBSY | libc::EPERM | libc::EACCES) => {
+            Ranges::open(found.fd.as_fd(), Access::Read)
+        }
+        _ => Err(error),
+    })
+}
+
+fn lock_answer(ranges: &Ranges, done: Result<(), RangeError>, kind: RangeKind, range: Range) -> Answer {
+    match done {
+        Ok(()) => Answer::Held,
+        Err(RangeError::Conflict) => {
+            let conflict = ranges.test(kind, range.into()).ok().flatten();
+            let pid = conflict.and_then(|conflict| conflict.pid);
+            Answer::Refused(pid.map_or(Who::Unknown, Who::Process))
+        }
+        Err(error) => {
+            tracing::error!(%error, "cannot lock a range");
+            Answer::Unsupported
+        }
+    }
+}
+
+async fn on_thread<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+}

@@ -1,0 +1,155 @@
+//! Holds state for clients: puts together the table that decides ([`crate::state`]), the kernel's means
+//! ([`crate::hold`]), and the connections that ask and are told.
+//!
+//! One task owns it all, so nothing is locked, and nothing in it waits: opening files and looking through `/proc`
+//! happens on threads, waiting for local locks by timers, each of which tells the task its outcome.
+
+mod clients;
+mod convert;
+mod effects;
+mod files;
+mod kernel;
+mod outside;
+mod requests;
+mod run;
+mod show;
+mod totals;
+
+use std::{
+    convert::Infallible,
+    os::fd::OwnedFd,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use tokio::sync::{mpsc, oneshot};
+use upcall_common::{
+    abi::Key,
+    wire::{Code, Identity, StateAnswer, StateRequest},
+};
+
+use crate::{server::Link, state::Connection};
+
+pub use convert::refused;
+pub use run::{Settings, Started, start};
+
+/// What is enabled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Switches {
+    pub leases: bool,
+    pub shares: bool,
+    pub locks: bool,
+}
+
+impl Switches {
+    pub const fn any(self) -> bool {
+        self.leases || self.shares || self.locks
+    }
+}
+
+/// A file that a client has named and may open.
+#[derive(Debug)]
+pub struct Found {
+    /// `O_PATH`.
+    pub fd: OwnedFd,
+    pub key: Key,
+    pub generation: u32,
+    pub is_directory: bool,
+    /// Of a filesystem of this host, where opening and closing wait for nobody.
+    pub is_local: bool,
+}
+
+/// For an OPEN.
+#[derive(Debug)]
+pub struct Named {
+    pub found: Found,
+    /// A description that an operator passed to write by, while it has a lease.
+    pub passed: Option<OwnedFd>,
+}
+
+enum Command {
+    Begin { begin: Begin, done: oneshot::Sender<()> },
+    Ask { ask: Ask, done: oneshot::Sender<()> },
+    Show { only: Option<Connection>, file: Option<Key>, shown: oneshot::Sender<String> },
+}
+
+struct Begin {
+    connection: Connection,
+    link: Link,
+    identity: Identity,
+    uid: u32,
+    name: String,
+    tag: u32,
+    /// Resolves when the connection is over.
+    alive: oneshot::Receiver<Infallible>,
+}
+
+struct Ask {
+    connection: Connection,
+    tag: u32,
+    request: StateRequest,
+    /// Of an OPEN.
+    file: Option<Named>,
+}
+
+/// Requests that may wait for the task; who asks then waits as well.
+const BACKLOG: usize = 256;
+
+/// The way to the task.
+#[derive(Clone)]
+pub struct Arbiter {
+    commands: mpsc::Sender<Command>,
+    connections: Arc<AtomicU64>,
+}
+
+/// A connection that has begun; its end is the connection's.
+#[derive(Debug)]
+pub struct Begun {
+    connection: Connection,
+    _alive: oneshot::Sender<Infallible>,
+}
+
+impl Arbiter {
+    fn new() -> (Self, mpsc::Receiver<Command>) {
+        let (commands, received) = mpsc::channel(BACKLOG);
+        (Self { commands, connections: Arc::default() }, received)
+    }
+
+    /// Answered by `link`.
+    pub async fn begin(&self, link: Link, identity: Identity, uid: u32, name: String, tag: u32) -> Begun {
+        let connection = Connection(self.connections.fetch_add(1, Ordering::Relaxed));
+        let (end, alive) = oneshot::channel();
+        let begin = Begin { connection, link, identity, uid, name, tag, alive };
+        self.tell(|done| Command::Begin { begin, done }).await;
+        Begun { connection, _alive: end }
+    }
+
+    /// Answered by the connection's link, before this returns.
+    pub async fn ask(&self, begun: &Begun, tag: u32, request: StateRequest, file: Option<Named>) {
+        let ask = Ask { connection: begun.connection, tag, request, file };
+        self.tell(|done| Command::Ask { ask, done }).await;
+    }
+
+    /// What is held, as JSON: by a connection's client, or by all; of a file, or of all.
+    pub async fn show(&self, only: Option<&Begun>, file: Option<Key>) -> Option<String> {
+        let (shown, text) = oneshot::channel();
+        let only = only.map(|begun| begun.connection);
+        self.commands.send(Command::Show { only, file, shown }).await.ok()?;
+        text.await.ok()
+    }
+
+    async fn tell<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) {
+        let (done, answered) = oneshot::channel();
+        // It fails when the daemon ends, or when the connection has been taken over: the session learns of either.
+        if self.commands.send(command(done)).await.is_ok() {
+            let _ = answered.await;
+        }
+    }
+}
+
+/// The answer to a request that is refused before it comes here.
+pub fn refusal(request: &StateRequest, code: Code, text: impl Into<String>) -> StateAnswer {
+    convert::refused(request, code, text.into())
+}

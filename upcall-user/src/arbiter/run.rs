@@ -1,0 +1,214 @@
+//! The task: waits for requests, the kernel and the clock, one thing at a time.
+
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::Context;
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+};
+use upcall_common::wire::{Means, StateAnswer, StateBegun};
+
+use super::{
+    Arbiter, Begin, Command, Switches,
+    clients::{Clients, finish},
+    convert::{keep, ms, said},
+    files::Files,
+    kernel::{Event, Kernel},
+    outside::Outside,
+    totals::Totals,
+};
+use crate::{
+    hold::{Break, break_time},
+    hub::Hub,
+    state::{self, Identity, Table, Who},
+};
+
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    pub switches: Switches,
+    pub table: state::Settings,
+}
+
+/// The way to the task, and the task.
+pub struct Started<F> {
+    pub arbiter: Arbiter,
+    pub task: F,
+}
+
+/// To be called in the runtime whose thread is to hear of broken leases.
+pub fn start(
+    settings: Settings,
+    hub: &Arc<Hub>,
+) -> anyhow::Result<Started<impl Future<Output = io::Result<()>> + Send + use<>>> {
+    let Settings { switches, table } = settings;
+    if switches.leases
+        && let Some(before) = break_time::ensure(table.longest_recall())?
+    {
+        tracing::info!(before, "fs.lease-break-time is raised so that recalls end before it");
+    }
+    let outside = match switches.leases {
+        true => Some(Outside::new(hub).context("`clients` leaves no room for leases: raise it")?),
+        false => None,
+    };
+    let kernel = Kernel::new(switches).context("cannot be told of broken leases")?;
+    // What an earlier daemon held for clients is not known, not even whether there was one.
+    let reclaim_until = Instant::now() + table.grace;
+    let (arbiter, commands) = Arbiter::new();
+    let task = Task {
+        switches,
+        settings: table,
+        reclaim_until,
+        table: Table::new(table, first_number()?, Some(reclaim_until)),
+        kernel,
+        outside,
+        files: Files::default(),
+        clients: Clients::default(),
+        events: JoinSet::new(),
+        totals: Totals::default(),
+    };
+    Ok(Started { arbiter, task: task.run(commands) })
+}
+
+/// An earlier daemon's numbers are lower: it gave out less than one in a microsecond.
+fn first_number() -> anyhow::Result<u64> {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?;
+    Ok(u64::try_from(since.as_micros())?)
+}
+
+pub(super) struct Task {
+    pub(super) switches: Switches,
+    pub(super) settings: state::Settings,
+    reclaim_until: Instant,
+    pub(super) table: Table,
+    pub(super) kernel: Kernel,
+    pub(super) outside: Option<Outside>,
+    pub(super) files: Files,
+    pub(super) clients: Clients,
+    /// What is under way elsewhere.
+    pub(super) events: JoinSet<Event>,
+    pub(super) totals: Totals,
+}
+
+impl Task {
+    async fn run(mut self, mut commands: mpsc::Receiver<Command>) -> io::Result<()> {
+        loop {
+            let changed = self.outside.as_ref().map(Outside::changed);
+            tokio::select! {
+                // Somebody waits in the kernel.
+                biased;
+                broken = self.kernel.broken() => self.broken(broken?),
+                Some(event) = self.events.join_next(), if !self.events.is_empty() => match event {
+                    Ok(event) => self.event(event),
+                    Err(error) => return Err(io::Error::other(error)),
+                },
+                () = optional(changed) => self.changed(),
+                () = until(self.table.next_deadline()) => self.table.expire(Instant::now()),
+                command = commands.recv() => match command {
+                    Some(command) => self.obey(command),
+                    None => return Ok(()),
+                },
+            }
+            self.carry_out();
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Begin { begin, done } => self.begin(begin, done),
+            Command::Ask { ask, done } => self.ask(ask, done),
+            Command::Show { only, file, shown } => {
+                // Whoever asked may have gone.
+                let _ = shown.send(self.show(only, file));
+            }
+        }
+    }
+
+    fn begin(&mut self, begin: Begin, done: oneshot::Sender<()>) {
+        let Begin { connection, link, identity, uid, name, tag, alive } = begin;
+        let begun = self.table.begin(Identity(identity.0), uid, &name, connection, Instant::now());
+        // Of a connection that is taken over from.
+        self.carry_out();
+        let (code, text) = said(&begun);
+        let answer = StateAnswer::StateBegun(StateBegun {
+            code,
+            means: self.means(),
+            recall_ms: ms(self.settings.recall),
+            grace_ms: ms(self.settings.grace),
+            reclaim_ms: ms(self.reclaim_until.saturating_duration_since(Instant::now())),
+            text,
+        });
+        link.tell(&upcall_common::wire::Message::StateAnswer(answer), tag);
+        if let Ok(client) = begun {
+            self.clients.insert(client, connection, link);
+            self.events.spawn(async move {
+                // Nothing is ever sent: it ends with the session.
+                let _ = alive.await;
+                Event::Left(connection)
+            });
+        }
+        finish(Some(done));
+    }
+
+    fn means(&self) -> Means {
+        let Switches { leases, shares, locks } = self.switches;
+        Means {
+            leases,
+            shares,
+            locks,
+            kernel_leases: leases,
+            kernel_denies: self.kernel.denies(),
+            directories: self.kernel.delegates(),
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        match event {
+            Event::Left(connection) => {
+                if let Some((client, _)) = self.clients.remove(connection) {
+                    self.table.disconnect(client, connection, Instant::now());
+                }
+            }
+            Event::Kernel(outcome) => self.kernel_done(outcome),
+        }
+    }
+
+    fn broken(&mut self, broken: Break) {
+        let Some(inode) = self.files.leased(broken.lease) else { return };
+        let Some(file) = self.files.get(inode) else { return };
+        self.totals.broken += 1;
+        let who = self.kernel.breaker(file.found.key).map_or(Who::Unknown, Who::Process);
+        self.table.lease_breaks(inode, keep(broken.keep), who, Instant::now());
+    }
+
+    fn changed(&mut self) {
+        let changed = self.outside.as_ref().map(Outside::take).unwrap_or_default();
+        for (inode, beside) in changed {
+            let held = self.files.get(inode).is_some_and(|file| file.lease.is_some());
+            if beside || !held {
+                self.table.outside(inode, state::Keep::None, None, Who::Unknown, Instant::now());
+            }
+        }
+    }
+}
+
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn optional(wait: Option<impl Future<Output = ()>>) {
+    match wait {
+        Some(wait) => wait.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// So that a scan of `/proc` keeps no request for long.
+pub(super) const SCAN: Duration = Duration::from_secs(2);

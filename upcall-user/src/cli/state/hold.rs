@@ -1,0 +1,54 @@
+//! Holding an open until it is over.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use super::command::Term;
+use super::holder::Holder;
+use super::notice;
+use super::voice::Voice;
+
+/// What has been granted, for a script and for a person.
+pub(super) type Granted = (Value, String);
+
+/// Runs `command` and tells what happens meanwhile; without one, until a signal ends it. Fails if what is held
+/// was lost before the end.
+pub(super) async fn hold(
+    mut holder: Holder,
+    open: u64,
+    command: &[OsString],
+    json: bool,
+    (line, human): Granted,
+) -> Result<ExitCode> {
+    let voice = Voice { json, aside: !command.is_empty() };
+    // Whoever reads that it is granted may end us: by then we must be ready to give it up.
+    let mut term = Term::begin(command)?;
+    // A person who runs a command sees what that does.
+    if json || !voice.aside {
+        voice.tell(&line, &human)?;
+    }
+    let mut lost = None;
+    let code = loop {
+        tokio::select! {
+            code = term.end() => break code?,
+            notice = holder.upcalls.next() => {
+                let notice = notice.context("the connection to the daemon is lost for good")?;
+                if let Some((line, human)) = notice::line(&notice) {
+                    voice.tell(&line, &human)?;
+                }
+                lost = lost.or_else(|| notice::lost(&notice));
+                if lost.is_some() && command.is_empty() {
+                    break ExitCode::FAILURE;
+                }
+            }
+        }
+    };
+    match lost {
+        Some(why) => bail!("not held to the end: {why}"),
+        None => holder.state.close(open).await.context("cannot give it up: it ends with the grace")?,
+    }
+    Ok(code)
+}

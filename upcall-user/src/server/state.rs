@@ -1,0 +1,186 @@
+//! Requests about state: finds the files that they name, as the client's user, and hands them to the arbiter.
+
+use std::{
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    sync::Arc,
+};
+
+use nix::sys::{
+    stat::{SFlag, fstat},
+    statfs::{FUSE_SUPER_MAGIC, FsType, NFS_SUPER_MAGIC, SMB_SUPER_MAGIC, fstatfs},
+};
+use tokio::{sync::Notify, task::spawn_blocking};
+use upcall_common::{
+    abi::Probe,
+    wire::{self, Code, Message, StateAnswer, StateRequest, StateShown},
+};
+
+use super::{
+    Service,
+    link::Link,
+    register::{named, refusal},
+    requests::Answer,
+    session::Peer,
+    transport::{Transport, close},
+};
+use crate::{
+    access::{self, AccessError, Principal, Target},
+    arbiter::{self, Arbiter, Begun, Found, Named},
+};
+
+/// Of one session.
+#[derive(Debug, Default)]
+pub(super) struct Holding(Option<Begun>);
+
+pub(super) async fn answer(
+    request: StateRequest,
+    tag: u32,
+    peer: &Peer,
+    transport: &mut Transport,
+    service: &Arc<Service>,
+    (holding, session): (&mut Holding, &Arc<Notify>),
+) -> Answer {
+    let descriptors = transport.claim(target(&request).map_or(0, wire::Target::descriptors));
+    let Some(arbiter) = &service.arbiter else {
+        close(descriptors).await;
+        return Answer::error(Code::UnknownType, "this daemon holds no state for clients");
+    };
+    match (&request, &holding.0) {
+        (StateRequest::StateBegin(_), Some(_)) => {
+            Answer::End(Code::Malformed, "STATE_BEGIN comes once on a connection".into())
+        }
+        (StateRequest::StateBegin(begin), None) => {
+            let outlet = Arc::clone(&transport.outlet);
+            let link = Link { outlet, session: Arc::clone(session), pid: peer.info.pid };
+            let (uid, name) = (peer.principal.uid, peer.info.name.clone());
+            holding.0 = Some(arbiter.begin(link, begin.identity, uid, name, tag).await);
+            Answer::Nothing
+        }
+        (StateRequest::StateQuery(_), begun) => {
+            show(request, descriptors, peer, service, (arbiter, begun.as_ref())).await
+        }
+        (_, None) => {
+            close(descriptors).await;
+            let text = "send STATE_BEGIN first";
+            Answer::state(arbiter::refusal(&request, Code::NotBegun, text))
+        }
+        (StateRequest::Open(open), Some(begun)) => {
+            let writes = open.access != wire::Access::Read;
+            match find(open.target.clone(), descriptors, writes, peer, service).await {
+                Ok(named) => {
+                    arbiter.ask(begun, tag, request, Some(named)).await;
+                    Answer::Nothing
+                }
+                Err((code, text)) => Answer::state(arbiter::refusal(&request, code, text)),
+            }
+        }
+        (_, Some(begun)) => {
+            arbiter.ask(begun, tag, request, None).await;
+            Answer::Nothing
+        }
+    }
+}
+
+fn target(request: &StateRequest) -> Option<&wire::Target> {
+    match request {
+        StateRequest::Open(open) => Some(&open.target),
+        StateRequest::StateQuery(query) => query.target.as_ref(),
+        _ => None,
+    }
+}
+
+async fn show(
+    request: StateRequest,
+    descriptors: Vec<OwnedFd>,
+    peer: &Peer,
+    service: &Arc<Service>,
+    (arbiter, begun): (&Arbiter, Option<&Begun>),
+) -> Answer {
+    let StateRequest::StateQuery(query) = request else { return Answer::Nothing };
+    let only = match (peer.is_operator(), begun) {
+        (true, _) => None,
+        (false, Some(begun)) => Some(begun),
+        (false, None) => {
+            close(descriptors).await;
+            return Answer::error(
+                Code::NotPermitted,
+                "who is no operator is shown what it holds: STATE_BEGIN first",
+            );
+        }
+    };
+    let key = match query.target {
+        None => None,
+        Some(target) => match find(target, descriptors, false, peer, service).await {
+            Ok(named) => Some(named.found.key),
+            Err((code, text)) => return Answer::error(code, text),
+        },
+    };
+    match arbiter.show(only, key).await {
+        Some(text) => Answer::state(StateAnswer::StateShown(StateShown(text))),
+        None => Answer::error(Code::Internal, "the daemon ends"),
+    }
+}
+
+/// Finds a file on a thread of its own, since that waits for disks and takes on the peer's identity.
+async fn find(
+    target: wire::Target,
+    descriptors: Vec<OwnedFd>,
+    writes: bool,
+    peer: &Peer,
+    service: &Arc<Service>,
+) -> Result<Named, (Code, String)> {
+    let mut descriptors: Vec<Option<OwnedFd>> = descriptors.into_iter().map(Some).collect();
+    let target = named(target, &mut descriptors);
+    close(descriptors).await;
+    let target = target.map_err(|code| (code, "the target cannot be used".to_owned()))?;
+    let (finder, principal) = (Arc::clone(service), peer.principal.clone());
+    let found = spawn_blocking(move || look(&finder, &principal, target, writes)).await;
+    found.unwrap_or_else(|_| Err((Code::Internal, "finding the file failed".to_owned())))
+}
+
+fn look(
+    service: &Service,
+    principal: &Principal,
+    target: Target,
+    writes: bool,
+) -> Result<Named, (Code, String)> {
+    let said = |error: AccessError| (refusal(&error), error.to_string());
+    let resolved = access::resolve_open(&service.exports, principal, &target, writes).map_err(said)?;
+    let probe =
+        service.hub.identify(resolved.fd.as_fd()).map_err(|error| (Code::Unsupported, error.to_string()))?;
+    let (is_directory, is_local) =
+        kind(resolved.fd.as_fd()).map_err(|error| (Code::Internal, error.to_string()))?;
+    let passed = match target {
+        Target::Descriptor(passed)
+            if writes
+                && is_local
+                && principal.is_operator()
+                && access::is_writable(passed.as_fd()).unwrap_or(false) =>
+        {
+            Some(passed)
+        }
+        _ => None,
+    };
+    let (fd, Probe { key, generation, .. }) = (resolved.fd, probe);
+    Ok(Named { found: Found { fd, key, generation, is_directory, is_local }, passed })
+}
+
+/// Filesystems whose files are served by somebody who may never answer.
+const SERVED: [FsType; 8] = [FUSE_SUPER_MAGIC, NFS_SUPER_MAGIC, SMB_SUPER_MAGIC, CIFS, SMB2, V9FS, CEPH, AFS];
+// linux/magic.h
+const CIFS: FsType = FsType(0xff53_4d42);
+const SMB2: FsType = FsType(0xfe53_4d42);
+const V9FS: FsType = FsType(0x0102_1997);
+const CEPH: FsType = FsType(0x00c3_6400);
+const AFS: FsType = FsType(0x5346_414f);
+
+fn kind(fd: BorrowedFd<'_>) -> nix::Result<(bool, bool)> {
+    let is_directory = SFlag::from_bits_truncate(fstat(fd)?.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR;
+    Ok((is_directory, !SERVED.contains(&fstatfs(fd)?.filesystem_type())))
+}
+
+impl Answer {
+    fn state(answer: StateAnswer) -> Self {
+        Self::Frame(Message::StateAnswer(answer))
+    }
+}

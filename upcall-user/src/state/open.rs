@@ -1,0 +1,50 @@
+//! A client's open of one inode.
+
+use std::collections::BTreeSet;
+
+use super::{Access, ClientId, Deny, Holder, InodeId, LeaseId, LeaseKind, lease::Grants};
+
+#[derive(Debug)]
+pub(super) struct Open {
+    pub(super) client: ClientId,
+    pub(super) inode: InodeId,
+    pub(super) access: Access,
+    pub(super) deny: Deny,
+    pub(super) lease_id: LeaseId,
+    pub(super) cookie: u64,
+    pub(super) advisory_ok: bool,
+    /// What it carries of its holder's lease.
+    pub(super) grants: Grants,
+    /// What of that has been claimed since the open was reclaimed.
+    pub(super) claimed: Grants,
+    /// Whether it ever carried them.
+    pub(super) had_read: bool,
+    pub(super) had_write: bool,
+    /// Owners of locks that end with it; some may have none any more.
+    pub(super) owners: BTreeSet<u64>,
+    pub(super) claim: Claim,
+}
+
+/// Whether the client still wants it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Claim {
+    /// Of the client's present connection.
+    Fresh,
+    /// The connection has ended; closed unless it is reclaimed in time.
+    Awaited,
+    /// Reclaimed, with what it carries.
+    Reclaimed,
+}
+
+impl Open {
+    pub(super) const fn holder(&self) -> Holder {
+        Holder { client: self.client, lease_id: self.lease_id }
+    }
+
+    pub(super) const fn had(&self, kind: LeaseKind) -> bool {
+        match kind {
+            LeaseKind::Read => self.had_read,
+            LeaseKind::Write => self.had_write,
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! Opens and their share reservations.
+
+use std::{collections::BTreeSet, time::Instant};
+
+use super::{
+    AskId, ChangeRequest, ClientId, Deny, Effect, Granted, Holder, InodeId, OpenId, OpenRequest, Refusal,
+    Reply, RequestId, Table,
+    inode::{Asked, Inode},
+    lease::Grants,
+    open::{Claim, Open},
+    request::{Attempt, Request, What, refused},
+    schedule::Due,
+};
+
+impl Table {
+    /// Opens an inode, or reclaims an open.
+    ///
+    /// # Errors
+    /// `NotBegun`, `Grace`, `NoReclaim`, `TooManyOpens`, `TooManyWaiting`, `Conflict`, `Recalling`, `LocalConflict`,
+    /// `Unsupported`; later also `Cancelled`.
+    pub fn open(&mut self, client: ClientId, request: OpenRequest, now: Instant) -> Reply {
+        self.expire(now);
+        match self.admit_open(client, &request) {
+            Ok(None) => self.submit(client, request.inode, What::Open(request), now),
+            Ok(Some(open)) => Reply::Now(Ok(Granted::Opened { open, advisory: self.is_advisory(open) })),
+            Err(refusal) => Reply::Now(Err(refusal)),
+        }
+    }
+
+    /// What it already has, if it reclaims that.
+    fn admit_open(&mut self, client: ClientId, request: &OpenRequest) -> Result<Option<OpenId>, Refusal> {
+        self.connected(client)?;
+        if !request.reclaim {
+            return if self.in_grace() { Err(Refusal::Grace) } else { Ok(None) };
+        }
+        match self.reclaim(client, request) {
+            None if !self.in_grace() => Err(Refusal::NoReclaim),
+            reclaimed => Ok(reclaimed),
+        }
+    }
+
+    fn reclaim(&mut self, client: ClientId, request: &OpenRequest) -> Option<OpenId> {
+        let holder = Holder { client, lease_id: request.lease_id };
+        let opens = &self.inodes.get(&request.inode)?.holders.get(&holder)?.opens;
+        let same = |open: &Open| {
+            open.claim == Claim::Awaited
+                && (open.access, open.deny, open.cookie) == (request.access, request.deny, request.cookie)
+        };
+        let id = *opens.iter().find(|id| self.opens.get(id).is_some_and(same))?;
+        let open = self.opens.get_mut(&id)?;
+        (open.claim, open.claimed) = (Claim::Reclaimed, Grants::default());
+        self.schedule.remove(Due::Claim(id));
+        Some(id)
+    }
+
+    fn is_advisory(&self, open: OpenId) -> bool {
+        let Some(open) = self.opens.get(&open) else { return false };
+        self.inode(open.inode).is_some_and(|inode| !inode.deny.held.contains(open.deny))
+    }
+
+    /// Other access, another deny mode.
+    ///
+    /// # Errors
+    /// `NotOpen`, `CarriesLease`, and those of [`Table::open`].
+    pub fn change(&mut self, client: ClientId, request: ChangeRequest, now: Instant) -> Reply {
+        self.expire(now);
+        let open = match self.open_of(client, request.open) {
+            Ok(open) => open,
+            Err(refusal) => return Reply::Now(Err(refusal)),
+        };
+        let grows = !open.access.contains(request.access) || !open.deny.contains(request.deny);
+        if grows && self.in_grace() {
+            return Reply::Now(Err(Refusal::Grace));
+        }
+        self.submit(client, open.inode, What::Change(request), now)
+    }
+
+    /// Ends an open with its leases, its deny mode, its locks and its requests.
+    ///
+    /// # Errors
+    /// `NotOpen`.
+    pub fn close(&mut self, client: ClientId, open: OpenId, now: Instant) -> Result<(), Refusal> {
+        self.expire(now);
+        self.open_of(client, open)?;
+        self.close_open(open, now);
+        Ok(())
+    }
+
+    pub(super) fn try_open(
+        &mut self,
+        id: RequestId,
+        request: &Request,
+        open: &OpenRequest,
+        fresh: bool,
+        now: Instant,
+    ) -> Attempt {
+        let Request { client, inode, .. } = *request;
+        let holder = Holder { client, lease_id: open.lease_id };
+        let limits = self.settings.limits;
+        let (Some(by), Some(found)) = (self.clients.get(&client), self.inodes.get(&inode)) else {
+            return refused(Refusal::NotBegun);
+        };
+        if by.opens.len() >= limits.client.opens || found.tally.opens >= limits.inode.opens {
+            return refused(Refusal::TooManyOpens);
+        }
+        if found.others(holder).conflicts(open.access, open.deny) {
+            let other = found.other(holder, |tally| tally.conflicts(open.access, open.deny));
+            return refused(self.conflict(other));
+        }
+        let keep = Inode::leaves(open.access);
+        if let Some(other) = found.lease_in_the_way(holder, keep) {
+            if open.reclaim {
+                return refused(self.conflict(Some(other)));
+            }
+            if fresh || found.recalled.is_empty() {
+                self.recall(inode, keep, |it| it == holder, &self.who(client), now);
+            }
+            return if open.wait { self.wait(request, fresh) } else { refused(Refusal::Recalling) };
+        }
+        if let Some(attempt) = self.ask_deny(id, request, open.deny, fresh) {
+            return attempt;
+        }
+        let open = self.insert_open(client, open);
+        Attempt::Done(Ok(Granted::Opened { open, advisory: self.is_advisory(open) }))
+    }
+
+    pub(super) fn try_change(
+        &mut self,
+        id: RequestId,
+        request: &Request,
+        change: &ChangeRequest,
+        fresh: bool,
+        now: Instant,
+    ) -> Attempt {
+        let ChangeRequest { open: id_of_open, access, deny } = *change;
+        let (Some(open), Some(found)) = (self.opens.get(&id_of_open), self.inode(request.inode)) else {
+            return refused(Refusal::NotOpen);
+        };
+        let holder = open.holder();
+        if !open.grants.carried_by(access) {
+            return refused(Refusal::CarriesLease);
+        }
+        if found.others(holder).conflicts(access, deny) {
+            return refused(self.conflict(found.other(holder, |tally| tally.conflicts(access, deny))));
+        }
+        let keep = Inode::leaves(access);
+        if found.lease_in_the_way(holder, keep).is_some() {
+            self.recall(request.inode, keep, |it| it == holder, &self.who(request.client), now);
+            return refused(Refusal::Recalling);
+        }
+        if let Some(attempt) = self.ask_deny(id, request, deny, fresh) {
+            return attempt;
+        }
+        self.apply_change(id_of_open, access, deny);
+        Attempt::Done(Ok(Granted::Changed { advisory: self.is_advisory(id_of_open) }))
+    }
+
+    /// `None` if the kernel need not be asked, or cannot.
+    fn ask_deny(&mut self, id: RequestId, request: &Request, deny: Deny, fresh: bool) -> Option<Attempt> {
+        let found = self.inode(request.inode)?;
+        if found.deny.held.contains(deny) || request.advisory {
+            return None;
+        }
+        let wanted = found.deny.held.union(deny);
+        if found.deny.asked.is_some() {
+            return Some(self.wait(request, fresh));
+        }
+        if let Some(full) = self.no_room(request, fresh) {
+            return Some(refused(full));
+        }
+        let ask = AskId(self.number());
+        let found = self.inodes.get_mut(&request.inode)?;
+        found.deny.asked = Some(Asked { ask, wanted, request: id });
+        self.asks.insert(ask, request.inode);
+        self.effects.push(Effect::AskDeny { ask, inode: request.inode, deny: wanted });
+        Some(Attempt::Asked)
+    }
+
+    fn insert_open(&mut self, client: ClientId, request: &OpenRequest) -> OpenId {
+        let OpenRequest { inode, access, deny, lease_id, cookie, advisory_ok, .. } = *request;
+        let id = OpenId(self.number());
+        let open = Open {
+            client,
+            inode,
+            access,
+            deny,
+            lease_id,
+            cookie,
+            advisory_ok,
+            grants: Grants::default(),
+            claimed: Grants::default(),
+            had_read: false,
+            had_write: false,
+            owners: BTreeSet::new(),
+            claim: Claim::Fresh,
+        };
+        let found = self.inodes.entry(inode).or_default();
+        found.tally.add(access, deny);
+        let holding = found.holders.entry(open.holder()).or_default();
+        holding.tally.add(access, deny);
+        holding.opens.insert(id);
+        if let Some(client) = self.clients.get_mut(&client) {
+            client.opens.insert(id);
+        }
+        self.opens.insert(id, open);
+        id
+    }
+
+    fn apply_change(&mut self, id: OpenId, access: super::Access, deny: Deny) {
+        let Some(open) = self.opens.get_mut(&id) else { return };
+        let Some(found) = self.inodes.get_mut(&open.inode) else { return };
+        let Some(holding) = found.holders.get_mut(&open.holder()) else { return };
+        for tally in [&mut found.tally, &mut holding.tally] {
+            tally.remove(open.access, open.deny);
+            tally.add(access, deny);
+        }
+        (open.access, open.deny) = (access, deny);
+    }
+
+    pub(super) fn close_open(&mut self, id: OpenId, now: Instant) {
+        let Some(open) = self.opens.get(&id) else { return };
+        let (client, inode) = (open.client, open.inode);
+        let waiting = self.clients.get(&client).map(|it| it.waiting.clone()).unwrap_or_default();
+        for request in waiting {
+            if self.requests.get(&request).is_some_and(|it| it.open() == Some(id)) {
+                self.abandon(request, Refusal::Released);
+            }
+        }
+        self.drop_grants(id);
+        self.drop_locks(id);
+        self.schedule.remove(Due::Claim(id));
+        if let Some(open) = self.opens.remove(&id)
+            && let Some(found) = self.inodes.get_mut(&inode)
+        {
+            let holder = open.holder();
+            found.tally.remove(open.access, open.deny);
+            if let Some(holding) = found.holders.get_mut(&holder) {
+                holding.tally.remove(open.access, open.deny);
+                holding.opens.remove(&id);
+                if holding.opens.is_empty() {
+                    found.holders.remove(&holder);
+                }
+            }
+        }
+        if let Some(found) = self.clients.get_mut(&client) {
+            found.opens.remove(&id);
+        }
+        self.settle(inode, now);
+        self.end_if_gone(client);
+    }
+
+    pub(super) fn conflict(&self, with: Option<Holder>) -> Refusal {
+        Refusal::Conflict(with.map(|holder| self.who(holder.client)).unwrap_or_default())
+    }
+
+    /// Where a lease of `inode` would be granted now, whether the kernel would hold it.
+    pub(super) fn kernel_holds(&self, inode: InodeId, kind: super::LeaseKind) -> bool {
+        self.inode(inode).is_some_and(|found| found.lease.held >= Some(kind))
+    }
+}

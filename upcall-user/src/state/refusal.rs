@@ -1,0 +1,55 @@
+//! Why a request is refused.
+
+use super::Who;
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("no such client, or not over this connection any more: begin again")]
+    NotBegun,
+    #[error("another user's client has this identity: choose one at random")]
+    IdentityInUse,
+    #[error("as many clients hold state as may: try later")]
+    TooManyClients,
+    #[error("the daemon has started: until its grace period is over, only reclaims")]
+    Grace,
+    #[error("there is nothing to reclaim: ask for it anew")]
+    NoReclaim,
+    #[error("no such open of this client")]
+    NotOpen,
+    #[error("the open's access does not carry it")]
+    NotCarried,
+    #[error("the open carries a lease for which it needs its access: return that first")]
+    CarriesLease,
+    #[error("this open has no such lease")]
+    NotHeld,
+    #[error("the lease is not being recalled")]
+    NotRecalled,
+    #[error("this recall has been extended already")]
+    Extended,
+    #[error("it conflicts with what another one holds")]
+    Conflict(Who),
+    #[error("a lease is in the way and is being recalled: try again")]
+    Recalling,
+    #[error("a lease of this file was revoked from this client lately: try again later")]
+    Backoff,
+    #[error("a local process has the file open, or locked, in a way that conflicts")]
+    LocalConflict(Who),
+    #[error("the kernel cannot hold local processes to it")]
+    Unsupported,
+    #[error("the owners would wait for each other")]
+    Deadlock,
+    #[error("it was cancelled")]
+    Cancelled,
+    #[error("the open was closed meanwhile")]
+    Released,
+    #[error("no such request waits: it has been answered")]
+    NotWaiting,
+    #[error("this client, or the file, has as many opens as it may")]
+    TooManyOpens,
+    #[error("this client, or the file, has as many leases as it may")]
+    TooManyLeases,
+    #[error("this client, or the file, has as many locks as it may")]
+    TooManyLocks,
+    #[error("as many requests of this client, or for the file, wait as may")]
+    TooManyWaiting,
+}

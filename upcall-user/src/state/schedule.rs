@@ -1,0 +1,55 @@
+//! What is to happen when.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Instant,
+};
+
+use super::{ClientId, Holder, InodeId, OpenId, Owner};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Due {
+    /// The lease is revoked.
+    Recall(InodeId, Holder),
+    /// An open that was not reclaimed is closed.
+    Claim(OpenId),
+    /// The client may have leases of the inode again.
+    Backoff(InodeId, ClientId),
+    /// The owner may be told of contention again.
+    Contention(InodeId, Owner),
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Schedule {
+    times: BTreeMap<Due, Instant>,
+    order: BTreeSet<(Instant, Due)>,
+}
+
+impl Schedule {
+    pub(super) fn set(&mut self, due: Due, at: Instant) {
+        self.remove(due);
+        self.times.insert(due, at);
+        self.order.insert((at, due));
+    }
+
+    pub(super) fn remove(&mut self, due: Due) {
+        if let Some(at) = self.times.remove(&due) {
+            self.order.remove(&(at, due));
+        }
+    }
+
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.order.first().map(|(at, _)| *at)
+    }
+
+    pub(super) fn pop(&mut self, now: Instant) -> Option<Due> {
+        let &(_, due) = self.order.first().filter(|(at, _)| *at <= now)?;
+        self.remove(due);
+        Some(due)
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.times.is_empty()
+    }
+}

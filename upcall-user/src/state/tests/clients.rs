@@ -1,0 +1,226 @@
+//! Clients come, go, come back, or do not.
+
+use super::*;
+
+fn reclaim(id: u8, access: Access) -> OpenRequest {
+    OpenRequest { reclaim: true, ..open_request(id, access, Deny::None) }
+}
+
+fn reclaim_lease(open: OpenId, kind: LeaseKind) -> LeaseRequest {
+    LeaseRequest { reclaim: true, ..lease_request(open, kind) }
+}
+
+fn reclaim_lock(open: OpenId, start: u64, length: u64) -> LockRequest {
+    LockRequest { reclaim: true, ..lock_request(open, start, length, LockKind::Write, false) }
+}
+
+#[test]
+fn an_identity_is_one_user_s() {
+    let mut rig = Rig::new();
+    rig.begin("ann");
+    let mut identity = [0; 16];
+    identity[..3].copy_from_slice(b"ann");
+    let other = rig.table.begin(Identity(identity), 2, "eve", Connection(99), rig.now);
+    assert_eq!(other, Err(Refusal::IdentityInUse));
+    assert_eq!(rig.upcalls(), []);
+}
+
+#[test]
+fn a_second_connection_takes_over_and_the_first_one_s_end_changes_nothing() {
+    let mut rig = Rig::new();
+    let (ann, open) = rig.holder("ann", W);
+    let again = rig.begin("ann");
+    assert_eq!(again, ann);
+    assert_eq!(rig.upcalls(), [Effect::Disconnect { connection: Connection(1) }]);
+    rig.table.disconnect(ann, Connection(1), rig.now);
+    let reply = rig.table.open(ann, reclaim(1, Access::Both), rig.now);
+    assert_eq!(reply, Reply::Now(Ok(Granted::Opened { open, advisory: false })));
+}
+
+#[test]
+fn a_client_that_comes_back_gets_the_same() {
+    let mut rig = Rig::new();
+    let (ann, open) = rig.holder("ann", W);
+    rig.lock((ann, open), 5, 5, LockKind::Write);
+    rig.disconnect(ann);
+    rig.pass(secs(14));
+    assert_eq!(rig.begin("ann"), ann);
+    let reply = rig.table.open(ann, reclaim(1, Access::Both), rig.now);
+    assert_eq!(reply, Reply::Now(Ok(Granted::Opened { open, advisory: false })));
+    let reply = rig.table.lease(ann, reclaim_lease(open, W), rig.now);
+    assert_eq!(reply, Reply::Now(Ok(Granted::Leased { kind: W, advisory: false })));
+    let reply = rig.table.lock(ann, reclaim_lock(open, 5, 5), rig.now);
+    assert_eq!(reply, Reply::Now(Ok(Granted::Locked { advisory: false })));
+    // Not more than it had.
+    let reply = rig.table.lease(ann, reclaim_lease(open, R), rig.now);
+    assert_eq!(reply, Reply::Now(Err(Refusal::NoReclaim)));
+    let reply = rig.table.lock(ann, reclaim_lock(open, 5, 6), rig.now);
+    assert_eq!(reply, Reply::Now(Err(Refusal::NoReclaim)));
+    assert_eq!(rig.table.census().leases, 1);
+    rig.pass(secs(60));
+    assert_eq!(rig.table.census().leases, 1);
+    rig.give_back(ann, open, W, Keep::None).expect("one return");
+    assert_eq!(rig.table.census().leases, 0);
+}
+
+#[test]
+fn what_is_not_reclaimed_ends_though_its_client_is_back() {
+    let mut rig = Rig::new();
+    let ann = rig.begin("ann");
+    rig.open(ann, 1, Access::Read);
+    let second = rig.open(ann, 2, Access::Read);
+    rig.disconnect(ann);
+    rig.pass(secs(5));
+    rig.begin("ann");
+    let reply = rig.table.open(ann, reclaim(2, Access::Read), rig.now);
+    assert_eq!(reply, Reply::Now(Ok(Granted::Opened { open: second, advisory: false })));
+    // Once each.
+    let reply = rig.table.open(ann, reclaim(2, Access::Read), rig.now);
+    assert_eq!(reply, Reply::Now(Err(Refusal::NoReclaim)));
+    // Connecting again and again gives no more time.
+    rig.disconnect(ann);
+    rig.begin("ann");
+    let reply = rig.table.open(ann, reclaim(2, Access::Read), rig.now);
+    assert_eq!(reply, Reply::Now(Ok(Granted::Opened { open: second, advisory: false })));
+    rig.pass(secs(10));
+    let opens: Vec<OpenId> =
+        rig.table.show(FILE, None).expect("shown").opens.iter().map(|it| it.open).collect();
+    assert_eq!(opens, [second]);
+}
+
+#[test]
+fn what_is_not_claimed_ends_when_its_client_says_that_it_has_reclaimed_all() {
+    let mut rig = Rig::new();
+    let (ann, open) = rig.holder("ann", W);
+    rig.lease(ann, open, W);
+    rig.lease(ann, open, R);
+    rig.open(ann, 1, Access::Read);
+    rig.disconnect(ann);
+    rig.begin("ann");
+    let reply = rig.table.open(ann, reclaim(1, Access::Both), rig.now);
+    assert_eq!(reply, Reply::Now(Ok(Granted::Opened { open, advisory: false })));
+    let reply = rig.table.lease(ann, reclaim_lease(open, W), rig.now);
+    assert_eq!(reply, Reply::Now(Ok(Granted::Leased { kind: W, advisory: false })));
+    rig.table.reclaimed(ann, rig.now).expect("begun");
+    let (opens, leases) = (rig.table.census().opens, rig.table.census().leases);
+    assert_eq!((opens, leases), (1, 1));
+    // Once more changes nothing.
+    rig.table.reclaimed(ann, rig.now).expect("begun");
+    assert_eq!(rig.table.census().leases, 1);
+    rig.give_back(ann, open, W, Keep::None).expect("the one");
+    assert_eq!(rig.table.census().leases, 0);
+}
+
+#[test]
+fn each_open_that_carries_a_lease_is_told_of_its_recall_and_its_end() {
+    let mut rig = Rig::new();
+    let (ann, first) = rig.holder("ann", R);
+    let second = rig.open(ann, 1, Access::Read);
+    rig.lease(ann, second, R);
+    rig.open(ann, 1, Access::Read);
+    let bob = rig.begin("bob");
+    assert_eq!(rig.try_open(bob, 1, Access::Write, Deny::None), Err(Refusal::Recalling));
+    let opens = |effects: Vec<Effect>| -> Vec<OpenId> {
+        let open = |effect| match effect {
+            Effect::Recall { open, .. } | Effect::Revoked { open, .. } => Some(open),
+            _ => None,
+        };
+        effects.into_iter().filter_map(open).collect()
+    };
+    assert_eq!(opens(rig.upcalls()), [first, second]);
+    rig.table.remind(ann, second);
+    assert_eq!(opens(rig.upcalls()), [first, second]);
+    rig.pass(secs(60));
+    assert_eq!(opens(rig.upcalls()), [first, second]);
+}
+
+#[test]
+fn nothing_is_left_of_a_client_that_does_not_come_back() {
+    let mut rig = Rig::new();
+    let (ann, open) = rig.holder("ann", W);
+    rig.lock((ann, open), 0, 0, LockKind::Write);
+    rig.disconnect(ann);
+    rig.pass(secs(15));
+    let effects = rig.effects();
+    let owner = Owner { client: ann, number: 1 };
+    for expected in [
+        Effect::SetLease { inode: FILE, kind: None },
+        Effect::SetRange { inode: FILE, owner, range: range(0, 0), kind: None },
+        Effect::ForgetOwner { inode: FILE, owner },
+        Effect::Forget { inode: FILE },
+    ] {
+        assert!(effects.contains(&expected), "{expected:?} in {effects:?}");
+    }
+    rig.assert_nothing_left();
+}
+
+#[test]
+fn a_recall_runs_on_while_its_holder_is_away_and_is_repeated_when_it_is_back() {
+    let mut rig = Rig::new();
+    let (ann, _) = rig.holder("ann", W);
+    let bob = rig.begin("bob");
+    rig.disconnect(ann);
+    assert_eq!(rig.try_open(bob, 1, Access::Read, Deny::None), Err(Refusal::Recalling));
+    assert_eq!(rig.upcalls(), []);
+    let deadline = rig.now + secs(60);
+    rig.pass(secs(10));
+    rig.begin("ann");
+    let told = rig.upcalls();
+    assert_eq!(recalls(&told), [(ann, Keep::Read)]);
+    assert!(matches!(told[0], Effect::Recall { deadline: until, .. } if until == deadline));
+    let reply = rig.table.open(ann, reclaim(1, Access::Both), rig.now);
+    assert!(matches!(reply, Reply::Now(Ok(_))));
+    rig.pass(secs(50));
+    assert_eq!(revoked(&rig.upcalls()), [ann]);
+}
+
+#[test]
+fn nobody_asks_without_having_begun() {
+    let mut rig = Rig::new();
+    let (ann, open) = rig.locker("ann");
+    rig.disconnect(ann);
+    assert_eq!(rig.try_open(ann, 1, Access::Read, Deny::None), Err(Refusal::NotBegun));
+    assert_eq!(rig.table.close(ann, open, rig.now), Err(Refusal::NotBegun));
+    assert_eq!(rig.try_open(ClientId(12_345), 1, Access::Read, Deny::None), Err(Refusal::NotBegun));
+}
+
+#[test]
+fn after_a_restart_only_reclaims_are_accepted_for_a_while() {
+    let mut rig = Rig::restarted();
+    let ann = rig.begin("ann");
+    assert_eq!(rig.try_open(ann, 1, Access::Both, Deny::None), Err(Refusal::Grace));
+    let reply = rig.table.open(ann, reclaim(1, Access::Both), rig.now);
+    let open = opened(rig.finished(reply)).expect("reclaimed");
+    assert!(open.0 > 1_000, "an earlier daemon's number");
+    assert_eq!(rig.try_lease(ann, open, W), Err(Refusal::Grace));
+    assert_eq!(rig.try_lock((ann, open), 0, 1, LockKind::Write), Reply::Now(Err(Refusal::Grace)));
+    let test = rig.table.test_lock(ann, open, 1, LockKind::Write, range(0, 1));
+    assert_eq!(test, Err(Refusal::Grace));
+    // Each grant is reclaimed by itself.
+    for _ in 0..2 {
+        let reply = rig.table.lease(ann, reclaim_lease(open, W), rig.now);
+        assert_eq!(rig.finished(reply), Ok(Granted::Leased { kind: W, advisory: false }));
+    }
+    let reply = rig.table.lock(ann, reclaim_lock(open, 0, 1), rig.now);
+    assert_eq!(rig.finished(reply), Ok(Granted::Locked { advisory: false }));
+    assert_eq!((rig.table.census().leases, rig.table.census().locks), (2, 1));
+    let grows = ChangeRequest { open, access: Access::Both, deny: Deny::Write };
+    assert_eq!(rig.table.change(ann, grows, rig.now), Reply::Now(Err(Refusal::Grace)));
+    rig.pass(secs(15));
+    rig.open(ann, 1, Access::Both);
+    let reply = rig.table.open(ann, reclaim(1, Access::Both), rig.now);
+    assert_eq!(reply, Reply::Now(Err(Refusal::NoReclaim)));
+}
+
+#[test]
+fn reclaims_that_conflict_with_one_another_are_refused() {
+    let mut rig = Rig::restarted();
+    let (ann, bob) = (rig.begin("ann"), rig.begin("bob"));
+    let reply = rig.table.open(ann, reclaim(1, Access::Both), rig.now);
+    let open = opened(rig.finished(reply)).expect("reclaimed");
+    let reply = rig.table.lease(ann, reclaim_lease(open, W), rig.now);
+    rig.finished(reply).expect("reclaimed");
+    let reply = rig.table.open(bob, reclaim(1, Access::Read), rig.now);
+    assert_eq!(rig.finished(reply), Err(Refusal::Conflict(client("ann"))));
+    assert_eq!(rig.upcalls(), []);
+}

@@ -1,0 +1,96 @@
+//! Who waits for whom among owners of locks.
+
+use std::collections::BTreeSet;
+
+use super::{InodeId, LockKind, Owner, Range, RequestId, Table, inode::Inode, request::What};
+
+impl Table {
+    /// In whose way a lock is, for a request with that number: of those who hold it, for whom the kernel is asked, and who
+    /// have waited longer. One who waits for this very owner is not waited for.
+    pub(super) fn blockers(
+        &self,
+        inode: InodeId,
+        owner: Owner,
+        range: Range,
+        kind: LockKind,
+        id: RequestId,
+    ) -> impl Iterator<Item = Owner> {
+        self.inode(inode).into_iter().flat_map(move |found| {
+            let held = found.ranges.conflicts(owner, range, kind).map(|lock| lock.owner);
+            let asked = found.asks.values().filter(move |ask| {
+                ask.owner != owner && ask.range.overlaps(range) && ask.kind.conflicts(kind)
+            });
+            let earlier = found.blocked.range(..id).filter_map(move |earlier| {
+                let (by, wanted, wanted_kind) = self.wanted(*earlier)?;
+                let behind = by != owner
+                    && wanted.overlaps(range)
+                    && wanted_kind.conflicts(kind)
+                    && !holds_up(found, owner, wanted, wanted_kind);
+                behind.then_some(by)
+            });
+            held.chain(asked.map(|ask| ask.owner)).chain(earlier)
+        })
+    }
+
+    fn wanted(&self, request: RequestId) -> Option<(Owner, Range, LockKind)> {
+        let request = self.requests.get(&request)?;
+        let What::Lock(lock) = request.what else { return None };
+        Some((Owner { client: request.client, number: lock.owner }, lock.range, lock.kind))
+    }
+
+    /// Whether one for whom this request would wait waits, in the end, for its owner.
+    pub(super) fn would_deadlock(
+        &self,
+        inode: InodeId,
+        owner: Owner,
+        range: Range,
+        kind: LockKind,
+        id: RequestId,
+    ) -> bool {
+        let mut seen: BTreeSet<Owner> = self.blockers(inode, owner, range, kind, id).collect();
+        let mut ahead: Vec<Owner> = seen.iter().copied().collect();
+        while let Some(next) = ahead.pop() {
+            if next == owner {
+                return true;
+            }
+            for (inode, id, range, kind) in self.blocked_requests(next) {
+                let further = self.blockers(inode, next, range, kind, id);
+                ahead.extend(further.filter(|blocker| seen.insert(*blocker)));
+            }
+        }
+        false
+    }
+
+    fn blocked_requests(&self, owner: Owner) -> impl Iterator<Item = (InodeId, RequestId, Range, LockKind)> {
+        let waiting = self.clients.get(&owner.client).map(|client| &client.waiting).into_iter().flatten();
+        waiting.filter_map(move |id| {
+            let inode = self.requests.get(id)?.inode;
+            let (by, range, kind) = self.wanted(*id)?;
+            let found = self.inode(inode)?;
+            // One that takes its turn after an ask is looked at then.
+            let blocked = by == owner && found.blocked.contains(id) && !found.is_asking(owner, range);
+            blocked.then_some((inode, *id, range, kind))
+        })
+    }
+
+    /// The owner has, or is asked for, less than before: its own requests may now be behind some that they were not.
+    pub(super) fn owner_changed(&mut self, inode: InodeId, owner: Owner) {
+        let Some(found) = self.inodes.get(&inode) else { return };
+        for id in &found.blocked {
+            if let Some(request) = self.requests.get_mut(id)
+                && request.client == owner.client
+                && matches!(request.what, What::Lock(lock) if lock.owner == owner.number)
+            {
+                request.recheck = true;
+            }
+        }
+    }
+}
+
+/// Whether a request for that waits for this owner.
+fn holds_up(inode: &Inode, owner: Owner, range: Range, kind: LockKind) -> bool {
+    let asked = |ask: &super::inode::RangeAsk| {
+        ask.owner == owner && ask.range.overlaps(range) && ask.kind.conflicts(kind)
+    };
+    inode.ranges.blocks(owner, range, kind) || inode.asks.values().any(asked)
+}
