@@ -52,7 +52,7 @@ fn restarted(filesystem: &Filesystem) -> Result<()> {
 }
 
 fn reconnected(heard: &[Notice]) -> bool {
-    heard.iter().any(|notice| matches!(notice, Notice::Reconnected { .. }))
+    heard.iter().any(|notice| matches!(notice, Notice::Reconnected))
 }
 
 fn recalled(filesystem: &Filesystem) -> Result<()> {
