@@ -19,7 +19,7 @@ pub fn rounds(all: u64) -> u64 {
 
 /// Longer than anything takes that works.
 pub fn patience() -> Duration {
-    if in_vm() { Duration::from_secs(60) } else { Duration::from_secs(10) }
+    if in_vm() { Duration::from_secs(120) } else { Duration::from_secs(10) }
 }
 
 /// Between two looks at something that cannot be waited for otherwise.
