@@ -165,8 +165,8 @@ impl State {
         }
     }
 
-    /// The slot's inode is deleted, unless the slot has changed hands since.
-    /// Unless it is in memory again: a client that came back has just brought it there.
+    /// The slot's inode is deleted, unless the slot has changed hands since, or a client that came back has just brought
+    /// the inode to memory again.
     pub(super) fn forget(&mut self, gone: &Gone, wake: &mut Vec<ClientIndex>) {
         if self.is_current(gone) && self.probe(gone.slot).is_err() {
             self.tell(gone.slot, FORGET, wake);

@@ -9,7 +9,7 @@ use super::{Account, ClientInfo, Hub, KernelCounts};
 pub struct Totals {
     /// Dirty slots taken.
     pub takes: u64,
-    /// Changes told once more by the trailing edge, or found by it.
+    /// Changes told by the daemon itself, without a mark.
     pub retold: u64,
     /// Times that all slots were looked at.
     pub scans: u64,

@@ -77,7 +77,9 @@ pub enum LoadError {
     #[error("what is pinned cannot be taken over: {0}; `upcall detach` removes it")]
     Pinned(String),
     #[error("cannot map the slots into memory: {0}")]
-    Memory(#[from] io::Error),
+    Memory(io::Error),
+    #[error("cannot ask the kernel about programs and inodes: {0}")]
+    Kernel(#[from] io::Error),
 }
 
 /// A source at work. Dropping it detaches the programs, unless they are pinned.
@@ -305,7 +307,9 @@ fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, LoadError> {
 
 fn array<T: Shared>(ebpf: &Ebpf, name: &'static str, elements: u32) -> Result<MappedArray<T>, LoadError> {
     match ebpf.map(name) {
-        Some(Map::Array(data)) => Ok(MappedArray::new(data.fd().as_fd(), elements as usize)?),
+        Some(Map::Array(data)) => {
+            MappedArray::new(data.fd().as_fd(), elements as usize).map_err(LoadError::Memory)
+        }
         _ => Err(LoadError::Incomplete(name)),
     }
 }

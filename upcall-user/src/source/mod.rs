@@ -1,5 +1,4 @@
-//! How changes are seen: loads the BPF programs, attaches those of one source and hands out the maps. The only
-//! code that talks to aya.
+//! How changes are seen: loads the BPF programs, attaches those of one source and hands out the maps.
 
 mod attach;
 mod btf;

@@ -1,6 +1,6 @@
 //! Where marks went.
 
-/// Of a client or of all: where every mark went. `marked` is the sum of the others plus what is pending.
+/// Of a client or of all: where every mark went. `marked` is the sum of the next three plus what is pending.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Account {
     /// Marks of inodes it was interested in.
