@@ -1,11 +1,15 @@
 //! A daemon that does what a test says, and a run of `upcall` that talks to it.
 
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
@@ -16,7 +20,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A run of `upcall` and the daemon's end of its connection.
 pub(crate) struct Run {
-    pub(crate) child: Child,
+    child: Child,
+    /// One byte at a time: what follows a line is for the end to find.
+    out: Option<BufReader<ChildStdout>>,
     stream: UnixStream,
     inbox: BytesMut,
     _dir: TempDir,
@@ -34,7 +40,7 @@ impl Run {
         let dir = TempDir::new().expect("a temporary directory");
         let socket = dir.path().join("socket");
         let listener = UnixListener::bind(&socket).expect("a socket");
-        let child = Command::new(env!("CARGO_BIN_EXE_upcall"))
+        let mut child = Command::new(env!("CARGO_BIN_EXE_upcall"))
             .arg(args[0])
             .arg(format!("--connect=unix:{}", socket.display()))
             .args(&args[1..])
@@ -43,9 +49,11 @@ impl Run {
             .stderr(Stdio::piped())
             .spawn()
             .expect("it runs");
+        let out = child.stdout.take().map(|out| BufReader::with_capacity(1, out));
+        wait_for(&listener, "a connection");
         let (stream, _) = listener.accept().expect("it connects");
         stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
-        let mut run = Self { child, stream, inbox: BytesMut::new(), _dir: dir };
+        let mut run = Self { child, out, stream, inbox: BytesMut::new(), _dir: dir };
         let (tag, hello) = run.receive();
         assert!(matches!(hello, Message::Hello(_)), "{hello:?}");
         let server = String::from("fake");
@@ -126,10 +134,10 @@ impl Run {
 
     /// The next line that it prints.
     pub(crate) fn line(&mut self) -> String {
-        let stdout = self.child.stdout.as_mut().expect("piped");
+        let out = self.out.as_mut().expect("piped");
+        wait_for(out.get_ref(), "a line");
         let mut line = String::new();
-        // What follows is for the end to find.
-        BufReader::with_capacity(1, stdout).read_line(&mut line).expect("it prints");
+        out.read_line(&mut line).expect("it prints");
         line.trim_end().to_owned()
     }
 
@@ -138,9 +146,38 @@ impl Run {
         kill(Pid::from_raw(pid), Signal::SIGTERM).expect("it runs");
     }
 
-    pub(crate) fn end(self) -> Ended {
-        let Output { status, stdout, stderr } = self.child.wait_with_output().expect("it ends");
-        let text = |bytes| String::from_utf8(bytes).expect("text");
-        Ended { code: status.code(), out: text(stdout), err: text(stderr) }
+    pub(crate) fn end(mut self) -> Ended {
+        drop(self.child.stdin.take());
+        let (out, err) = (rest(self.out.take()), rest(self.child.stderr.take()));
+        let text = |rest: Receiver<String>| rest.recv_timeout(PATIENCE).expect("it ends");
+        let (out, err) = (text(out), text(err));
+        // It has closed its outputs, which it does by ending.
+        let status = self.child.wait().expect("it ended");
+        Ended { code: status.code(), out, err }
     }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        // After a failure it would go on, and try to connect again. Else it has ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn wait_for(readable: impl AsFd, what: &str) {
+    let mut fds = [PollFd::new(readable.as_fd(), PollFlags::POLLIN)];
+    let patience = PollTimeout::try_from(PATIENCE).expect("some seconds");
+    assert_eq!(poll(&mut fds, patience), Ok(1), "waited in vain for {what}");
+}
+
+/// What is still to come of an output, once it is closed.
+fn rest(output: Option<impl Read + Send + 'static>) -> Receiver<String> {
+    let (send, rest) = channel();
+    thread::spawn(move || {
+        let mut text = String::new();
+        output.expect("piped").read_to_string(&mut text).expect("text");
+        send.send(text)
+    });
+    rest
 }

@@ -113,7 +113,10 @@ fn with_hold_it_is_returned_when_told() {
     let mut run = Run::begin(&["watch", "--lease", "read", "/srv/a", "--hold"]);
     assert_eq!(run.open().access, Access::Read);
     run.answer(leased(Code::Ok));
+    assert_eq!(run.line(), "read lease of /srv/a");
     run.upcall(recall());
+    // What is said before it has heard of the recall is said of none.
+    assert_eq!(run.line(), "recall of the write lease within 60000 ms: local process 42");
     run.say("extend");
     let extended = Extended { code: Code::Ok, deadline_ms: 90_000, text: String::new() };
     let request = run.answer(StateAnswer::Extended(extended));
@@ -123,7 +126,7 @@ fn with_hold_it_is_returned_when_told() {
     assert_eq!(run.done(), CLOSED);
     let ended = run.end();
     assert_eq!(ended.code, Some(0), "{}", ended.err);
-    assert!(ended.out.contains("90000 ms left\nread lease returned\n"), "{}", ended.out);
+    assert_eq!(ended.out, "90000 ms left\nread lease returned\n");
 }
 
 #[test]

@@ -20,7 +20,7 @@ pub(in crate::cli) fn print(out: &mut impl Write, text: &str) -> Result<()> {
                 writeln!(out, "    {:<9}{}", kind.trim_end_matches('s'), fields(&item))?;
             }
         }
-        if file["waiting"] != 0 {
+        if file["waiting"].as_u64().is_some_and(|waiting| waiting > 0) {
             writeln!(out, "    waiting  {} requests", file["waiting"])?;
         }
     }
