@@ -10,7 +10,7 @@ use std::{
 use serde::Deserialize;
 use upcall_client::DEFAULT_SOCKET;
 
-use crate::{arbiter::Switches, source::SourceChoice, state};
+use crate::{access::ExportSpec, source::SourceChoice, state};
 
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -39,8 +39,8 @@ pub enum LogFormat {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Config {
-    /// Trees and files that may be watched.
-    pub exports: Vec<PathBuf>,
+    /// Trees and files that may be watched, and what clients may hold there.
+    pub exports: Vec<ExportSpec>,
     pub unix: PathBuf,
     /// Loopback only; none: no TCP.
     pub tcp: Option<SocketAddr>,
@@ -65,10 +65,6 @@ pub struct Config {
     pub drain_ms: u64,
     /// How often a file is told of for as long as it is mapped writable; 0: never.
     pub volatile_ms: u64,
-    /// Clients may hold leases, share reservations and byte-range locks; where all three are off, no state is kept.
-    pub leases: bool,
-    pub shares: bool,
-    pub locks: bool,
     /// What a holder has to return its lease.
     pub recall_ms: u64,
     /// How long what clients hold outlives their connection; and after a start, for how long there are only reclaims.
@@ -103,9 +99,6 @@ const KEYS: &[&str] = &[
     "stall_timeout_ms",
     "drain_ms",
     "volatile_ms",
-    "leases",
-    "shares",
-    "locks",
     "recall_ms",
     "state_grace_ms",
     "contention_ms",
@@ -132,9 +125,6 @@ impl Default for Config {
             stall_timeout_ms: 60_000,
             drain_ms: 2000,
             volatile_ms: 1000,
-            leases: false,
-            shares: false,
-            locks: false,
             recall_ms: 60_000,
             state_grace_ms: 15_000,
             contention_ms: 5000,
@@ -219,10 +209,6 @@ impl Config {
         }
     }
 
-    pub fn switches(&self) -> Switches {
-        Switches { leases: self.leases, shares: self.shares, locks: self.locks }
-    }
-
     /// `None`: nothing outlives the daemon.
     pub fn pin(&self) -> Option<&Path> {
         Some(self.pin.as_path()).filter(|pin| !pin.as_os_str().is_empty())
@@ -262,6 +248,23 @@ mod tests {
     }
 
     #[test]
+    fn an_export_is_a_path_or_says_what_may_be_held_there() {
+        let exports = |list: &str| Config::parse(&format!("exports = [{list}]")).map(|config| config.exports);
+        let [plain, table] =
+            &exports(r#""/a", { path = "/b", leases = true, locks = true }"#).expect("both")[..]
+        else {
+            panic!("two exports")
+        };
+        assert_eq!(*plain, ExportSpec::from(PathBuf::from("/a")));
+        let switches = state::Switches { leases: true, shares: false, locks: true };
+        assert_eq!(*table, ExportSpec { path: "/b".into(), switches });
+        for wrong in ["7", "{ leases = true }", r#"{ path = "/a", lease = true }"#] {
+            let error = exports(wrong).expect_err(wrong);
+            assert!(error.contains("`leases`, `shares` and `locks`"), "{error}");
+        }
+    }
+
+    #[test]
     fn every_key_is_accepted_and_known() {
         let text = r#"
             exports = ["/srv"]
@@ -280,9 +283,6 @@ mod tests {
             stall_timeout_ms = 1
             drain_ms = 1
             volatile_ms = 1
-            leases = true
-            shares = true
-            locks = true
             recall_ms = 1
             state_grace_ms = 1
             contention_ms = 1
@@ -301,7 +301,7 @@ mod tests {
     #[test]
     fn nonsense_is_refused_before_anything_starts() {
         assert!(matches!(Config::default().validate(), Err(ConfigError::NoExport)));
-        let exports = vec![PathBuf::from("/srv")];
+        let exports = vec![PathBuf::from("/srv").into()];
         for broken in [
             Config { slots: 0, ..Config::default() },
             Config { dirty_ring_bytes: 5000, ..Config::default() },

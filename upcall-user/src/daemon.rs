@@ -4,14 +4,14 @@ use std::{io, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{broadcast, mpsc, watch},
 };
 
 use crate::{
-    access::{Exports, Principal},
+    access::{Export, Exports, Principal},
     arbiter,
     config::Config,
     dispatch,
@@ -21,6 +21,7 @@ use crate::{
     names::{self, Namer},
     server::{Gaps, Listeners, Outlets, STEPS_AT_ONCE, Service},
     source::{self, Loaded, PinError, Pins, Sizes, Takeover},
+    state::Switches,
     sys::{clock, credentials, memory, readiness},
     unmount,
 };
@@ -29,7 +30,7 @@ use crate::{
 pub fn run(config: &Config) -> Result<()> {
     config.validate()?;
     logging::init(&config.log, config.log_format)?;
-    let missing = source::missing_capabilities(config.leases);
+    let missing = source::missing_capabilities(config.exports.iter().any(|export| export.switches.leases));
     ensure!(
         missing.is_empty(),
         "upcall daemon needs the capabilities {}; run it as root",
@@ -142,7 +143,7 @@ async fn serve(
         "epoch": epoch,
         "pin": config.pin().filter(|_| pinned).map(|pin| pin.display().to_string()),
         "took_over": takeover.is_some(),
-        "exports": exports.roots().iter().map(|export| export.path().display().to_string()).collect::<Vec<_>>(),
+        "exports": exports.roots().iter().map(export).collect::<Vec<_>>(),
         "hooks": attached.iter().map(|program| program.name()).collect::<Vec<_>>(),
         "lost": lost.iter().map(|lost| json!({"hook": lost.program.name(), "why": lost.why})).collect::<Vec<_>>(),
         "unix": config.unix.display().to_string(),
@@ -174,10 +175,10 @@ async fn serve(
     let (namer, released) = Namer::new(Arc::clone(&exports))?;
     let namer = Arc::new(namer);
     let outlets = Arc::new(Outlets::default());
-    let (arbiter, arbitrating) = match config.switches() {
+    let (arbiter, arbitrating) = match exports.switches() {
         switches if switches.any() => {
             let arbiter::Started { arbiter, task } =
-                arbiter::start(arbiter::Settings { switches, table: config.state() }, &hub)?;
+                arbiter::start(arbiter::Settings { switches, table: config.state() }, &hub, &exports)?;
             (Some(arbiter), Some(task))
         }
         _ => (None, None),
@@ -238,6 +239,12 @@ async fn serve(
         tracing::warn!("clients did not read what waited for them in time");
     }
     outcome.map(|()| hub)
+}
+
+/// For `upcall status`.
+fn export(export: &Export) -> Value {
+    let Switches { leases, shares, locks } = export.switches();
+    json!({"path": export.path().display().to_string(), "leases": leases, "shares": shares, "locks": locks})
 }
 
 /// Runs what is enabled; never resolves otherwise.

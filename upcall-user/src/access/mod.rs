@@ -20,7 +20,7 @@ mod walk;
 
 pub use self::open::{is_writable, resolve_open};
 pub use error::AccessError;
-pub use exports::{Export, ExportError, Exports};
+pub use exports::{Export, ExportError, ExportSpec, Exports};
 pub use principal::{Principal, PrincipalError};
 pub use resolve::{Resolved, Target, resolve, resolve_batch, verify_handle};
 pub use root::Availability;

@@ -35,19 +35,7 @@ use crate::{server::Link, state::Connection};
 pub use convert::refused;
 pub use run::{Settings, Started, start};
 
-/// What is enabled.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Switches {
-    pub leases: bool,
-    pub shares: bool,
-    pub locks: bool,
-}
-
-impl Switches {
-    pub const fn any(self) -> bool {
-        self.leases || self.shares || self.locks
-    }
-}
+pub use crate::state::Switches;
 
 /// A file that a client has named and may open.
 #[derive(Debug)]
@@ -65,6 +53,8 @@ pub struct Found {
 #[derive(Debug)]
 pub struct Named {
     pub found: Found,
+    /// The innermost export that it lies in: an index into [`crate::access::Exports::roots`].
+    pub export: usize,
     /// A description that an operator passed to write by, while it has a lease.
     pub passed: Option<OwnedFd>,
 }

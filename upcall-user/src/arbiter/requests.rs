@@ -31,8 +31,7 @@ impl Task {
         // Taken over from: its session is about to end.
         let Some(client) = self.clients.of(connection) else { return finish(Some(done)) };
         let by = Asker { connection, client, tag, done };
-        if let Some(what) = self.disabled(&request) {
-            let text = format!("set `{what}` to true in the daemon's configuration");
+        if let Some(text) = self.disabled(client, &request, file.as_ref()) {
             return self.answer(by, refused(&request, Code::Disabled, text));
         }
         let range = match &request {
@@ -61,18 +60,26 @@ impl Task {
         }
     }
 
-    /// The setting that is off.
-    fn disabled(&self, request: &StateRequest) -> Option<&'static str> {
-        let on = self.switches;
-        match request {
-            StateRequest::Open(open) if open.deny != wire::Deny::None && !on.shares => Some("shares"),
-            StateRequest::OpenChange(change) if change.deny != wire::Deny::None && !on.shares => {
-                Some("shares")
-            }
-            StateRequest::Lease(_) if !on.leases => Some("leases"),
-            StateRequest::Lock(_) | StateRequest::LockTest(_) if !on.locks => Some("locks"),
-            _ => None,
-        }
+    /// What to enable, and where, for the request.
+    fn disabled(&self, client: ClientId, request: &StateRequest, file: Option<&Named>) -> Option<String> {
+        let index = match (open_of(request), file) {
+            (Some(open), _) => self.table.export_of(client, OpenId(open))?,
+            (None, Some(named)) => named.export,
+            (None, None) => return None,
+        };
+        let export = self.exports.roots().get(index)?;
+        let on = export.switches();
+        let denies = |deny: wire::Deny| deny != wire::Deny::None && !on.shares;
+        let what = match request {
+            StateRequest::Open(open) if denies(open.deny) => "`shares`",
+            StateRequest::OpenChange(change) if denies(change.deny) => "`shares`",
+            StateRequest::Open(_) if !on.any() => "`leases`, `shares` or `locks`",
+            StateRequest::Lease(_) if !on.leases => "`leases`",
+            StateRequest::Lock(_) | StateRequest::LockTest(_) if !on.locks => "`locks`",
+            _ => return None,
+        };
+        let path = export.path().display();
+        Some(format!("set {what} to true for the export {path} in the daemon's configuration"))
     }
 
     fn answer(&mut self, by: Asker, answer: StateAnswer) {
@@ -113,10 +120,11 @@ impl Task {
     }
 
     fn open(&mut self, by: Asker, open: &wire::Open, named: Named) {
-        let Named { found, passed } = named;
+        let Named { found, export, passed } = named;
         let inode = self.files.enter(found);
         let request = OpenRequest {
             inode,
+            export,
             access: open.access.into(),
             deny: open.deny.into(),
             lease_id: LeaseId(open.lease_id.0),
@@ -254,5 +262,16 @@ impl Task {
                 }
             }
         }
+    }
+}
+
+/// The open that a request is about.
+const fn open_of(request: &StateRequest) -> Option<u64> {
+    match request {
+        StateRequest::OpenChange(wire::OpenChange { open, .. })
+        | StateRequest::Lease(wire::Lease { open, .. })
+        | StateRequest::Lock(wire::Lock { open, .. })
+        | StateRequest::LockTest(wire::LockTest { open, .. }) => Some(*open),
+        _ => None,
     }
 }

@@ -23,6 +23,7 @@ use super::{
     totals::Totals,
 };
 use crate::{
+    access::Exports,
     hold::{Break, break_time},
     hub::Hub,
     state::{self, Identity, Table, Who},
@@ -44,6 +45,7 @@ pub struct Started<F> {
 pub fn start(
     settings: Settings,
     hub: &Arc<Hub>,
+    exports: &Arc<Exports>,
 ) -> anyhow::Result<Started<impl Future<Output = io::Result<()>> + Send + use<>>> {
     let Settings { switches, table } = settings;
     if switches.leases
@@ -61,6 +63,7 @@ pub fn start(
     let (arbiter, commands) = Arbiter::new();
     let task = Task {
         switches,
+        exports: Arc::clone(exports),
         settings: table,
         reclaim_until,
         table: Table::new(table, first_number()?, Some(reclaim_until)),
@@ -81,7 +84,9 @@ fn first_number() -> anyhow::Result<u64> {
 }
 
 pub(super) struct Task {
-    pub(super) switches: Switches,
+    /// On for some export.
+    switches: Switches,
+    pub(super) exports: Arc<Exports>,
     pub(super) settings: state::Settings,
     reclaim_until: Instant,
     pub(super) table: Table,

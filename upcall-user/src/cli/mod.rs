@@ -20,7 +20,7 @@ use clap::{
 };
 use upcall_client::{Address, Client, Options, Upcalls};
 
-use crate::{config::Config, daemon, source::SourceChoice};
+use crate::{access::ExportSpec, config::Config, daemon, source::SourceChoice, state::Switches};
 
 /// Tells clients of changes to files on this host.
 #[derive(Debug, Parser)]
@@ -58,6 +58,15 @@ struct DaemonArgs {
     /// Tree or file that clients may watch; may be repeated. Replaces the file's list
     #[arg(long = "export", value_name = "PATH")]
     exports: Vec<PathBuf>,
+    /// Clients may hold leases in each `--export`
+    #[arg(long, requires = "exports")]
+    leases: bool,
+    /// Clients may hold share reservations in each `--export`
+    #[arg(long, requires = "exports")]
+    shares: bool,
+    /// Clients may hold byte-range locks in each `--export`
+    #[arg(long, requires = "exports")]
+    locks: bool,
     /// Unix socket to listen on
     #[arg(long, value_name = "PATH")]
     unix: Option<PathBuf>,
@@ -79,7 +88,8 @@ impl DaemonArgs {
             None => Config::default(),
         };
         if !self.exports.is_empty() {
-            config.exports = self.exports;
+            let switches = Switches { leases: self.leases, shares: self.shares, locks: self.locks };
+            config.exports = self.exports.into_iter().map(|path| ExportSpec { path, switches }).collect();
         }
         config.unix = self.unix.unwrap_or(config.unix);
         config.tcp = self.tcp.or(config.tcp);
@@ -131,6 +141,17 @@ fn block_on(command: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_may_be_held_is_said_of_the_exports_beside_it() -> Result<()> {
+        let cli = Cli::try_parse_from(["upcall", "daemon", "--export", "/a", "--export", "/b", "--locks"])?;
+        let Command::Daemon(args) = cli.command else { panic!("another command") };
+        let switches = Switches { locks: true, ..Switches::default() };
+        let exports = ["/a", "/b"].map(|path| ExportSpec { path: path.into(), switches });
+        assert_eq!(args.resolve()?.exports, exports);
+        assert!(Cli::try_parse_from(["upcall", "daemon", "--locks"]).is_err(), "of no export");
+        Ok(())
+    }
 
     #[test]
     fn an_empty_pin_says_that_nothing_is_pinned() -> Result<()> {

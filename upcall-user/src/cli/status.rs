@@ -55,7 +55,7 @@ pub(super) async fn run(args: StatusArgs) -> Result<()> {
         None => writeln!(out, "pinned     no: after a restart clients resync")?,
     }
     for export in status["exports"].as_array().into_iter().flatten() {
-        writeln!(out, "export     {}", plain(export))?;
+        writeln!(out, "export     {}{}", plain(&export["path"]), held(export))?;
     }
     for export in status["exports_unavailable"].as_array().into_iter().flatten() {
         writeln!(out, "           not available: {}: {}", plain(&export["export"]), plain(&export["why"]))?;
@@ -102,6 +102,13 @@ pub(super) async fn run(args: StatusArgs) -> Result<()> {
         )?;
     }
     Ok(())
+}
+
+/// What clients may hold there.
+fn held(export: &Value) -> String {
+    let on: Vec<&str> =
+        ["leases", "shares", "locks"].into_iter().filter(|what| export[what] == true).collect();
+    if on.is_empty() { String::new() } else { format!(" ({})", on.join(", ")) }
 }
 
 fn plain(value: &Value) -> String {

@@ -146,6 +146,7 @@ fn look(
 ) -> Result<Named, (Code, String)> {
     let said = |error: AccessError| (refusal(&error), error.to_string());
     let resolved = access::resolve_open(&service.exports, principal, &target, writes).map_err(said)?;
+    let export = service.exports.innermost(&resolved);
     let probe =
         service.hub.identify(resolved.fd.as_fd()).map_err(|error| (Code::Unsupported, error.to_string()))?;
     let (is_directory, is_local) =
@@ -162,7 +163,7 @@ fn look(
         _ => None,
     };
     let (fd, Probe { key, generation, .. }) = (resolved.fd, probe);
-    Ok(Named { found: Found { fd, key, generation, is_directory, is_local }, passed })
+    Ok(Named { found: Found { fd, key, generation, is_directory, is_local }, export, passed })
 }
 
 /// Filesystems whose files are served by somebody who may never answer.

@@ -43,6 +43,6 @@ pub use modes::{Access, Deny, Keep, LeaseKind, LockKind};
 pub use range::Range;
 pub use refusal::Refusal;
 pub use request::{ChangeRequest, Granted, LeaseRequest, LockRequest, OpenRequest, Reply};
-pub use settings::{Limits, Settings, Share};
+pub use settings::{Limits, Settings, Share, Switches};
 pub use show::{Census, ShownInode, ShownLease, ShownLock, ShownOpen};
 pub use table::Table;

@@ -8,6 +8,7 @@ use super::{Access, ClientId, Deny, Holder, InodeId, LeaseId, LeaseKind, lease::
 pub(super) struct Open {
     pub(super) client: ClientId,
     pub(super) inode: InodeId,
+    pub(super) export: usize,
     pub(super) access: Access,
     pub(super) deny: Deny,
     pub(super) lease_id: LeaseId,

@@ -177,11 +177,12 @@ impl Table {
     }
 
     fn insert_open(&mut self, client: ClientId, request: &OpenRequest) -> OpenId {
-        let OpenRequest { inode, access, deny, lease_id, cookie, advisory_ok, .. } = *request;
+        let OpenRequest { inode, export, access, deny, lease_id, cookie, advisory_ok, .. } = *request;
         let id = OpenId(self.number());
         let open = Open {
             client,
             inode,
+            export,
             access,
             deny,
             lease_id,

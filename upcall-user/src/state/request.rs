@@ -7,6 +7,8 @@ use super::{
 #[derive(Clone, Copy, Debug)]
 pub struct OpenRequest {
     pub inode: InodeId,
+    /// The number of the export that it was found in.
+    pub export: usize,
     pub access: Access,
     pub deny: Deny,
     pub lease_id: LeaseId,

@@ -2,6 +2,34 @@
 
 use std::time::Duration;
 
+/// What clients may hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Switches {
+    pub leases: bool,
+    pub shares: bool,
+    pub locks: bool,
+}
+
+impl Switches {
+    pub const fn any(self) -> bool {
+        self.leases || self.shares || self.locks
+    }
+
+    pub const fn union(self, other: Self) -> Self {
+        Self {
+            leases: self.leases || other.leases,
+            shares: self.shares || other.shares,
+            locks: self.locks || other.locks,
+        }
+    }
+
+    /// Of those that are on.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        let each = [(self.leases, "leases"), (self.shares, "shares"), (self.locks, "locks")];
+        each.into_iter().filter(|(on, _)| *on).map(|(_, name)| name)
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
     /// What a holder has to give its lease back.

@@ -95,6 +95,11 @@ impl Table {
         self.open_of(client, open).ok().map(|open| open.inode)
     }
 
+    /// The export that a client's open was found in.
+    pub fn export_of(&self, client: ClientId, open: OpenId) -> Option<usize> {
+        self.open_of(client, open).ok().map(|open| open.export)
+    }
+
     /// What an open is of.
     pub fn inode_of_open(&self, open: OpenId) -> Option<InodeId> {
         self.opens.get(&open).map(|open| open.inode)

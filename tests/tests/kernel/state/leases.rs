@@ -4,10 +4,11 @@
 use std::{
     fs::{self, File},
     os::unix::fs::FileExt,
+    path::Path,
     time::{Duration, Instant},
 };
 
-use anyhow::{anyhow, bail, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 use libtest_mimic::Completion;
 use tests::{
     Result,
@@ -17,7 +18,9 @@ use tests::{
     listener::block_on,
     scene::Scene,
 };
-use upcall_client::{Access, Code, Deny, Grant, Keep, LeaseKind, LockKind, LockRequest, OpenRequest, Who};
+use upcall_client::{
+    Access, Code, Deny, Error, Grant, Keep, LeaseKind, LockKind, LockRequest, OpenRequest, Who,
+};
 
 use super::{
     Stage,
@@ -32,7 +35,7 @@ pub(crate) fn add(trials: &mut Trials<'_>) {
     trials.daemon("state::a_lease_that_is_not_returned_is_revoked_at_the_deadline", revoked);
     trials.daemon("state::a_recall_is_extended_once", extended);
     trials.daemon("state::what_the_kernel_does_not_hold_recalls_after_it", beside);
-    trials.daemon("state::it_is_refused_while_it_is_off", off);
+    trials.daemon("state::what_an_export_does_not_enable_is_refused", off);
     trials.daemon("state::who_may_not_open_a_file_holds_nothing_of_it", not_permitted);
 }
 
@@ -167,19 +170,40 @@ fn beside(filesystem: &Filesystem) -> Result<()> {
 
 fn off(filesystem: &Filesystem) -> Result<()> {
     let scene = Scene::within(&filesystem.root)?;
-    let file = scene.file("file")?;
-    let started = |settings: &str| Daemon::start(&[scene.path()], &format!("state_grace_ms = 1\n{settings}"));
-    let (locking, leasing, plain) = (started("locks = true")?, started("leases = true")?, started("")?);
+    let [locking, leasing, plain] =
+        ["outer", "outer/inner", "outer/plain"].map(|name| scene.path().join(name));
+    for directory in [&locking, &leasing, &plain] {
+        fs::create_dir(directory)?;
+        fs::write(directory.join("file"), "")?;
+    }
+    let exports: [(&Path, &[&str]); 3] = [(&locking, &["locks"]), (&leasing, &["leases"]), (&plain, &[])];
+    let daemon = Daemon::start_holding(&exports, "state_grace_ms = 1")?;
+    let disabled = |error: Option<Error>, what: &str, export: &Path| {
+        let export = export.display();
+        let text = format!("set `{what}` to true for the export {export} in the daemon's configuration");
+        let error = error.context("it was granted")?;
+        let said = matches!(&error, Error::Refused { code: Code::Disabled, message } if *message == text);
+        ensure!(said, "{error:?}, not: {text}");
+        Ok(())
+    };
     block_on(async {
-        let holder = Holder::begin(&locking.unix(), "holder").await?;
-        let open = holder.open(&file, 1, Access::Read).await?;
-        ensure!(refused(holder.state.lease(open, LeaseKind::Read).await)? == Code::Disabled);
-        ensure!(refused(holder.try_open(&file, 2, Access::Read, Deny::Write).await)? == Code::Disabled);
-        let holder = Holder::begin(&leasing.unix(), "holder").await?;
-        let open = holder.open(&file, 1, Access::Read).await?;
-        let lock = LockRequest::new(1, LockKind::Read, 0, 1);
-        ensure!(refused(holder.state.lock(open, lock).await)? == Code::Disabled);
-        ensure!(Holder::begin(&plain.unix(), "holder").await.is_err(), "it holds state though all is off");
+        let holder = Holder::begin(&daemon.unix(), "holder").await?;
+        let (open, lock) = (
+            holder.open(&locking.join("file"), 1, Access::Read).await?,
+            LockRequest::new(1, LockKind::Read, 0, 1),
+        );
+        holder.state.lock(open, lock).await?;
+        disabled(holder.state.lease(open, LeaseKind::Read).await.err(), "leases", &locking)?;
+        let denying = holder.try_open(&locking.join("file"), 2, Access::Read, Deny::Write).await;
+        disabled(denying.err(), "shares", &locking)?;
+        // The innermost export decides.
+        let open = holder.open(&leasing.join("file"), 1, Access::Read).await?;
+        holder.lease(open, LeaseKind::Read).await?;
+        disabled(holder.state.lock(open, lock).await.err(), "locks", &leasing)?;
+        let opening = holder.try_open(&plain.join("file"), 1, Access::Read, Deny::None).await;
+        disabled(opening.err(), "leases`, `shares` or `locks", &plain)?;
+        let off = Daemon::start(&[&plain], "")?;
+        ensure!(Holder::begin(&off.unix(), "holder").await.is_err(), "it holds state though all is off");
         Ok(())
     })
 }

@@ -56,9 +56,8 @@ impl Stage {
         let scene = Scene::within(&filesystem.root)?;
         let file = scene.file_with("file", b"old\n", 0o644)?;
         let grace = GRACE.as_millis();
-        let settings =
-            format!("leases = true\nshares = true\nlocks = true\nstate_grace_ms = {grace}\n{settings}");
-        let daemon = Daemon::start(&[scene.path()], &settings)?;
+        let settings = format!("state_grace_ms = {grace}\n{settings}");
+        let daemon = Daemon::start_holding(&[(scene.path(), &["leases", "shares", "locks"])], &settings)?;
         Ok(Self { daemon, scene, file, other: Helper::start()? })
     }
 

@@ -207,6 +207,7 @@ fn range(start: u64, length: u64) -> Range {
 fn open_request(id: u8, access: Access, deny: Deny) -> OpenRequest {
     OpenRequest {
         inode: FILE,
+        export: 0,
         access,
         deny,
         lease_id: LeaseId([id; 16]),

@@ -82,7 +82,20 @@ fn open() -> impl Strategy<Value = Op> {
     (0..3u8, file(), access(), deny(), 0..2u8, rarely(), any::<bool>(), any::<bool>()).prop_map(
         |(by, inode, access, deny, id, reclaim, advisory_ok, wait)| {
             let lease_id = LeaseId([id; 16]);
-            Op::Open(by, OpenRequest { inode, access, deny, lease_id, cookie: 0, reclaim, advisory_ok, wait })
+            Op::Open(
+                by,
+                OpenRequest {
+                    inode,
+                    export: 0,
+                    access,
+                    deny,
+                    lease_id,
+                    cookie: 0,
+                    reclaim,
+                    advisory_ok,
+                    wait,
+                },
+            )
         },
     )
 }
