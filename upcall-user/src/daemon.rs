@@ -177,8 +177,12 @@ async fn serve(
     let outlets = Arc::new(Outlets::default());
     let (arbiter, arbitrating) = match exports.switches() {
         switches if switches.any() => {
-            let arbiter::Started { arbiter, task } =
-                arbiter::start(arbiter::Settings { switches, table: config.state() }, &hub, &exports)?;
+            let arbiter::Started { arbiter, task } = arbiter::start(
+                arbiter::Settings { switches, table: config.state() },
+                &hub,
+                &exports,
+                event_sender.clone(),
+            )?;
             (Some(arbiter), Some(task))
         }
         _ => (None, None),

@@ -5,7 +5,7 @@ use std::{collections::HashMap, os::fd::OwnedFd};
 use tokio::sync::oneshot;
 use upcall_common::wire::{Message, StateAnswer, StateUpcall};
 
-use super::convert::Wanted;
+use super::{convert::Wanted, journal::Subject};
 use crate::{
     server::Link,
     state::{ClientId, Connection, Granted, OpenId, Refusal, RequestId},
@@ -17,6 +17,7 @@ pub(super) struct Pending {
     pub(super) connection: Connection,
     pub(super) tag: u32,
     pub(super) wanted: Wanted,
+    pub(super) subject: Option<Subject>,
     /// Of an open, which is to keep it.
     pub(super) passed: Option<OwnedFd>,
     /// Gone once it has been answered that it waits.
@@ -54,6 +55,16 @@ impl Clients {
     /// Processes that are clients.
     pub(super) fn processes(&self) -> Vec<u32> {
         self.links.values().map(|(_, link)| link.pid()).filter(|&pid| pid != 0).collect()
+    }
+
+    /// Of a client's process; 0: not known.
+    pub(super) fn pid(&self, client: ClientId) -> u32 {
+        let link = self.connections.get(&client).and_then(|connection| self.links.get(connection));
+        link.map_or(0, |(_, link)| link.pid())
+    }
+
+    pub(super) fn subject(&self, request: RequestId) -> Option<Subject> {
+        self.pending.get(&request)?.subject.clone()
     }
 
     pub(super) fn answer(&self, connection: Connection, tag: u32, answer: StateAnswer) {

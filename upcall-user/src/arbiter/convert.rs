@@ -121,6 +121,20 @@ pub(super) fn done<T>(outcome: &Result<T, Refusal>) -> StateAnswer {
     StateAnswer::Done(Done { code, text })
 }
 
+/// What an answer says.
+pub(super) fn outcome(answer: &StateAnswer) -> (Code, &str) {
+    match answer {
+        StateAnswer::StateBegun(StateBegun { code, text, .. })
+        | StateAnswer::Opened(Opened { code, text, .. })
+        | StateAnswer::Leased(Leased { code, text, .. })
+        | StateAnswer::Extended(Extended { code, text, .. })
+        | StateAnswer::Locked(Locked { code, text, .. })
+        | StateAnswer::LockConflict(LockConflict { code, text, .. })
+        | StateAnswer::Done(Done { code, text }) => (*code, text),
+        StateAnswer::StateShown(_) => (Code::Ok, ""),
+    }
+}
+
 /// What a request is for that may be answered later.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Wanted {

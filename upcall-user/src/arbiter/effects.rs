@@ -5,7 +5,10 @@ use std::time::Instant;
 use upcall_common::wire::{self, StateUpcall};
 
 use super::{convert::ms, run::Task};
-use crate::state::{Effect, InodeId};
+use crate::{
+    events::{StateOp, What},
+    state::{Effect, InodeId, Who},
+};
 
 impl Task {
     /// Until the table has nothing more to say.
@@ -21,33 +24,38 @@ impl Task {
 
     fn effect(&mut self, effect: Effect) {
         match effect {
-            Effect::Answer { request, answer, .. } => {
-                self.totals.granted += u64::from(answer.is_ok());
+            Effect::Answer { client, request, answer } => {
+                let subject = self.clients.subject(request);
+                self.concluded(client, subject.as_ref(), &answer);
                 let kept = self.clients.end(request, &answer);
                 self.keep(kept);
             }
             Effect::Recall { client, open, cookie, lease_id, held, keep, deadline, who } => {
-                self.totals.recalled += 1;
+                let left = deadline.saturating_duration_since(Instant::now());
+                let what = What::Lease { kind: wire::LeaseKind::from(held).as_str() };
+                self.befell((StateOp::Recall, client, open), what, who.clone(), Some(left));
                 let recall = wire::Recall {
                     open: open.0,
                     cookie,
                     lease_id: wire::LeaseId(lease_id.0),
                     held: held.into(),
                     keep: keep.into(),
-                    deadline_ms: ms(deadline.saturating_duration_since(Instant::now())),
+                    deadline_ms: ms(left),
                     who: who.into(),
                 };
                 self.clients.tell(client, StateUpcall::Recall(recall));
             }
             Effect::Revoked { client, open, cookie, lease_id, kind } => {
-                self.totals.revoked += 1;
+                let what = What::Lease { kind: wire::LeaseKind::from(kind).as_str() };
+                self.befell((StateOp::Revoke, client, open), what, Who::Unknown, None);
                 let lease_id = wire::LeaseId(lease_id.0);
                 let revoked = wire::Revoked { open: open.0, cookie, lease_id, kind: kind.into() };
                 self.clients.tell(client, StateUpcall::Revoked(revoked));
             }
             Effect::Contention { client, open, cookie, owner, range, who } => {
-                self.totals.contended += 1;
                 let (start, length) = (range.start(), range.length());
+                let what = What::Lock { owner, kind: None, start, length };
+                self.befell((StateOp::Contention, client, open), what, who.clone(), None);
                 let open = open.0;
                 let contention = wire::Contention { open, cookie, owner, start, length, who: who.into() };
                 self.clients.tell(client, StateUpcall::Contention(contention));
@@ -57,6 +65,7 @@ impl Task {
                     link.end();
                 }
             }
+            Effect::Lapsed { client, open, inode } => self.lapsed(client, open, inode),
             Effect::AskLease { ask, inode, kind, open } => self.ask_lease(ask, inode, kind, open),
             Effect::SetLease { inode, kind } => self.set_lease(inode, kind),
             Effect::AskDeny { ask, inode, deny } => self.ask_deny(ask, inode, deny),

@@ -52,7 +52,7 @@ pub(super) struct Files {
 
 impl Files {
     /// The number of a file, which stays open until it is removed.
-    pub(super) fn enter(&mut self, found: Found) -> InodeId {
+    pub(super) fn enter(&mut self, found: Arc<Found>) -> InodeId {
         // While it is open, no other inode gets its key.
         let key = (found.key, found.generation);
         if let Some(&known) = self.by_key.get(&key) {
@@ -61,7 +61,7 @@ impl Files {
         self.last += 1;
         let inode = InodeId(self.last);
         let file = File {
-            found: Arc::new(found),
+            found,
             lease: None,
             taking: false,
             deny: Deny::None,

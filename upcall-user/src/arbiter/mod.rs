@@ -8,6 +8,7 @@ mod clients;
 mod convert;
 mod effects;
 mod files;
+mod journal;
 mod kernel;
 mod outside;
 mod requests;
@@ -24,6 +25,7 @@ use std::{
     },
 };
 
+use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 use upcall_common::{
     abi::Key,
@@ -52,7 +54,7 @@ pub struct Found {
 /// For an OPEN.
 #[derive(Debug)]
 pub struct Named {
-    pub found: Found,
+    pub found: Arc<Found>,
     /// The innermost export that it lies in: an index into [`crate::access::Exports::roots`].
     pub export: usize,
     /// A description that an operator passed to write by, while it has a lease.
@@ -63,6 +65,7 @@ enum Command {
     Begin { begin: Begin, done: oneshot::Sender<()> },
     Ask { ask: Ask, done: oneshot::Sender<()> },
     Show { only: Option<Connection>, file: Option<Key>, shown: oneshot::Sender<String> },
+    Summary { shown: oneshot::Sender<Value> },
 }
 
 struct Begin {
@@ -128,6 +131,13 @@ impl Arbiter {
         let only = only.map(|begun| begun.connection);
         self.commands.send(Command::Show { only, file, shown }).await.ok()?;
         text.await.ok()
+    }
+
+    /// How much is held, and what has happened so far.
+    pub async fn summary(&self) -> Option<Value> {
+        let (shown, summary) = oneshot::channel();
+        self.commands.send(Command::Summary { shown }).await.ok()?;
+        summary.await.ok()
     }
 
     async fn tell<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) {

@@ -38,7 +38,12 @@ impl Outside {
     /// `None`: the daemon has as many clients as it may.
     pub(super) fn new(hub: &Arc<Hub>) -> Option<Self> {
         let pid = std::process::id();
-        let info = ClientInfo { name: "leases".into(), address: "internal".into(), uid: 0, pid };
+        let info = ClientInfo {
+            name: "the daemon itself, for leases".into(),
+            address: "internal".into(),
+            uid: 0,
+            pid,
+        };
         let (client, changed) = hub.connect(info, None)?;
         Some(Self { hub: Arc::clone(hub), client, changed })
     }

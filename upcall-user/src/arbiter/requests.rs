@@ -8,7 +8,8 @@ use upcall_common::wire::{self, Code, Extended, StateAnswer, StateRequest};
 use super::{
     Ask, Named,
     clients::{Pending, finish},
-    convert::{Wanted, blocker, done as answer_done, ms, refused, said},
+    convert::{Wanted, blocker, done as answer_done, ms, outcome, refused, said},
+    journal::{Subject, open_of},
     kernel::Test,
     run::Task,
 };
@@ -22,6 +23,7 @@ struct Asker {
     connection: Connection,
     client: ClientId,
     tag: u32,
+    subject: Option<Subject>,
     done: oneshot::Sender<()>,
 }
 
@@ -30,7 +32,8 @@ impl Task {
         let Ask { connection, tag, request, file } = ask;
         // Taken over from: its session is about to end.
         let Some(client) = self.clients.of(connection) else { return finish(Some(done)) };
-        let by = Asker { connection, client, tag, done };
+        let subject = self.subject(client, &request, file.as_ref());
+        let by = Asker { connection, client, tag, subject, done };
         if let Some(text) = self.disabled(client, &request, file.as_ref()) {
             return self.answer(by, refused(&request, Code::Disabled, text));
         }
@@ -83,6 +86,8 @@ impl Task {
     }
 
     fn answer(&mut self, by: Asker, answer: StateAnswer) {
+        let (code, text) = outcome(&answer);
+        self.answered_with(by.client, by.subject.as_ref(), code, text);
         self.clients.answer(by.connection, by.tag, answer);
         finish(Some(by.done));
     }
@@ -100,7 +105,6 @@ impl Task {
                 closed
             }
             StateRequest::Return(back) => {
-                self.totals.returned += 1;
                 let (kind, keep) = (back.kind.into(), back.keep.into());
                 self.table.give_back(client, OpenId(back.open), kind, keep, now)
             }
@@ -245,16 +249,17 @@ impl Task {
 
     /// Answers now, or when the table says so.
     fn submit(&mut self, by: Asker, reply: Reply, (wanted, passed): (Wanted, Option<OwnedFd>), wait: bool) {
-        let Asker { connection, tag, done, .. } = by;
-        let pending = Pending { connection, tag, wanted, passed, done: Some(done) };
+        let Asker { connection, client, tag, subject, done } = by;
         match reply {
             Reply::Now(outcome) => {
-                self.totals.granted += u64::from(outcome.is_ok());
+                self.concluded(client, subject.as_ref(), &outcome);
+                let pending = Pending { connection, tag, wanted, subject, passed, done: Some(done) };
                 let kept = self.clients.answer_pending(pending, &outcome);
                 self.keep(kept);
                 self.carry_out();
             }
             Reply::Later(request) => {
+                let pending = Pending { connection, tag, wanted, subject, passed, done: Some(done) };
                 self.clients.wait(request, pending);
                 self.carry_out();
                 if wait {
@@ -262,16 +267,5 @@ impl Task {
                 }
             }
         }
-    }
-}
-
-/// The open that a request is about.
-const fn open_of(request: &StateRequest) -> Option<u64> {
-    match request {
-        StateRequest::OpenChange(wire::OpenChange { open, .. })
-        | StateRequest::Lease(wire::Lease { open, .. })
-        | StateRequest::Lock(wire::Lock { open, .. })
-        | StateRequest::LockTest(wire::LockTest { open, .. }) => Some(*open),
-        _ => None,
     }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::Context;
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{broadcast, mpsc, oneshot},
     task::JoinSet,
 };
 use upcall_common::wire::{Means, StateAnswer, StateBegun};
@@ -18,12 +18,13 @@ use super::{
     clients::{Clients, finish},
     convert::{keep, ms, said},
     files::Files,
+    journal::Journal,
     kernel::{Event, Kernel},
     outside::Outside,
-    totals::Totals,
 };
 use crate::{
     access::Exports,
+    events::SharedEvent,
     hold::{Break, break_time},
     hub::Hub,
     state::{self, Identity, Table, Who},
@@ -46,6 +47,7 @@ pub fn start(
     settings: Settings,
     hub: &Arc<Hub>,
     exports: &Arc<Exports>,
+    events: broadcast::Sender<SharedEvent>,
 ) -> anyhow::Result<Started<impl Future<Output = io::Result<()>> + Send + use<>>> {
     let Settings { switches, table } = settings;
     if switches.leases
@@ -72,7 +74,7 @@ pub fn start(
         files: Files::default(),
         clients: Clients::default(),
         events: JoinSet::new(),
-        totals: Totals::default(),
+        journal: Journal::new(events),
     };
     Ok(Started { arbiter, task: task.run(commands) })
 }
@@ -96,7 +98,7 @@ pub(super) struct Task {
     pub(super) clients: Clients,
     /// What is under way elsewhere.
     pub(super) events: JoinSet<Event>,
-    pub(super) totals: Totals,
+    pub(super) journal: Journal,
 }
 
 impl Task {
@@ -129,6 +131,9 @@ impl Task {
             Command::Show { only, file, shown } => {
                 // Whoever asked may have gone.
                 let _ = shown.send(self.show(only, file));
+            }
+            Command::Summary { shown } => {
+                let _ = shown.send(self.summary());
             }
         }
     }
@@ -185,7 +190,7 @@ impl Task {
     fn broken(&mut self, broken: Break) {
         let Some(inode) = self.files.leased(broken.lease) else { return };
         let Some(file) = self.files.get(inode) else { return };
-        self.totals.broken += 1;
+        self.journal.totals.broken += 1;
         let who = self.kernel.breaker(file.found.key).map_or(Who::Unknown, Who::Process);
         self.table.lease_breaks(inode, keep(broken.keep), who, Instant::now());
     }

@@ -84,6 +84,9 @@ pub(super) async fn run(args: StatusArgs) -> Result<()> {
     )?;
     writeln!(out, "scans      {} (ring full {} times)", hub["scans"], kernel["ring_full"])?;
     writeln!(out, "events     {} written, {} lost", kernel["events"], kernel["events_lost"])?;
+    if status["state"].is_object() {
+        writeln!(out, "state      {}", state::summary(&status["state"]))?;
+    }
     for client in hub["clients"].as_array().into_iter().flatten() {
         writeln!(
             out,

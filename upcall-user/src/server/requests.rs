@@ -66,7 +66,7 @@ pub(super) async fn answer(
             let reason = "only root, or the daemon's own user, over the Unix socket";
             Answer::error(Code::NotPermitted, reason)
         }
-        Message::Status => Answer::Frame(Message::StatusReply(status(service))),
+        Message::Status => Answer::Frame(Message::StatusReply(status(service).await)),
         Message::Events(filter) => match EventFilter::parse(&filter) {
             Ok(filter) => Answer::Events(filter),
             Err(error) => Answer::End(Code::Malformed, format!("bad event filter: {error}")),
@@ -85,11 +85,16 @@ fn too_large(items: usize) -> Answer {
     Answer::error(Code::BatchTooLarge, format!("{items} items; a request may have {MAX_ITEMS}"))
 }
 
-fn status(service: &Service) -> String {
+async fn status(service: &Service) -> String {
+    let state = match &service.arbiter {
+        Some(arbiter) => arbiter.summary().await,
+        None => None,
+    };
     let mut status = service.about.clone();
     match (status.as_object_mut(), serde_json::to_value(service.hub.status())) {
         (Some(fields), Ok(hub)) => {
             fields.insert("exports_unavailable".into(), unavailable(&service.exports));
+            fields.insert("state".into(), state.unwrap_or_default());
             fields.insert("hub".into(), hub);
         }
         (_, Err(error)) => tracing::error!(%error, "cannot describe the daemon's state"),

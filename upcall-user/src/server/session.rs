@@ -341,7 +341,7 @@ async fn next_events(stream: Option<&mut EventStream>) -> BytesMut {
     });
     for _ in 0..EVENTS {
         match received {
-            Ok(event) if event.pid != stream.own && stream.filter.passes(&event) => {
+            Ok(event) if event.pid() != stream.own && stream.filter.passes(&event) => {
                 out.unsplit(frame(&Message::Event(event.to_json(stream.lost)), stream.tag));
             }
             Ok(_) => {}

@@ -163,7 +163,8 @@ fn look(
         _ => None,
     };
     let (fd, Probe { key, generation, .. }) = (resolved.fd, probe);
-    Ok(Named { found: Found { fd, key, generation, is_directory, is_local }, export, passed })
+    let found = Arc::new(Found { fd, key, generation, is_directory, is_local });
+    Ok(Named { found, export, passed })
 }
 
 /// Filesystems whose files are served by somebody who may never answer.

@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, time::Instant};
 
 use super::{
-    ClientId, Connection, Effect, Identity, InodeId, OpenId, Refusal, Table, open::Claim, schedule::Due,
-    table::Client,
+    ClientId, Connection, Effect, Identity, InodeId, OpenId, Refusal, Table, claims::Claims, open::Claim,
+    schedule::Due, table::Client,
 };
 
 impl Table {
@@ -47,6 +47,7 @@ impl Table {
             opens: BTreeSet::new(),
             leases: 0,
             locks: 0,
+            claims: Claims::default(),
             asks: 0,
             waiting: BTreeSet::new(),
             backoff: BTreeSet::new(),
@@ -75,6 +76,7 @@ impl Table {
             return;
         };
         found.connection = None;
+        found.claims = Claims::default();
         let opens = found.opens.clone();
         let mut touched = BTreeSet::new();
         for request in found.waiting.clone() {
@@ -93,7 +95,7 @@ impl Table {
         self.end_if_gone(client);
     }
 
-    /// The client has reclaimed all that it still has: opens and leases that it has not are released.
+    /// The client has reclaimed all that it still has: opens, leases and locks that it has not are released.
     ///
     /// # Errors
     /// `NotBegun`.
@@ -101,12 +103,27 @@ impl Table {
         self.expire(now);
         for id in self.connected(client)?.opens.clone() {
             match self.opens.get(&id).map(|open| open.claim) {
-                Some(Claim::Awaited) => self.close_open(id, now),
-                Some(Claim::Reclaimed) => self.drop_unclaimed(id, now),
+                Some(Claim::Awaited) => self.lapse(id, now),
+                Some(Claim::Reclaimed) => {
+                    self.drop_unclaimed_locks(id, now);
+                    self.drop_unclaimed(id, now);
+                }
                 Some(Claim::Fresh) | None => {}
             }
         }
+        if let Some(client) = self.clients.get_mut(&client) {
+            client.claims = Claims::default();
+        }
         Ok(())
+    }
+
+    /// An open that its client has not reclaimed in time, or does not want any more.
+    pub(super) fn lapse(&mut self, id: OpenId, now: Instant) {
+        if let Some(open) = self.opens.get(&id) {
+            let (client, inode) = (self.who(open.client), open.inode);
+            self.effects.push(Effect::Lapsed { client, open: id, inode });
+        }
+        self.close_open(id, now);
     }
 
     fn drop_unclaimed(&mut self, id: OpenId, now: Instant) {

@@ -50,6 +50,14 @@ pub enum Effect {
         connection: Connection,
     },
 
+    // For operators.
+    /// An open ends, with all that it carries: it was not reclaimed.
+    Lapsed {
+        client: Who,
+        open: OpenId,
+        inode: InodeId,
+    },
+
     // To the kernel. Those with an `ask` are answered through `Table::answered`, each once. Those without one only ever
     // give up something, and cannot fail as long as the table's view is true.
     /// Hold the inode by a lease of this kind, instead of a weaker one if there is one.

@@ -24,7 +24,7 @@ impl Table {
             }
             self.take_answer(asked.request, answer);
         } else if let Some(asked) = found.asks.remove(&ask) {
-            self.range_answered(inode, asked, answer);
+            self.range_answered(inode, asked, answer, now);
         }
         self.settle(inode, now);
     }
@@ -45,7 +45,7 @@ impl Table {
         }
     }
 
-    fn range_answered(&mut self, inode: InodeId, asked: RangeAsk, answer: Kernel) {
+    fn range_answered(&mut self, inode: InodeId, asked: RangeAsk, answer: Kernel, now: Instant) {
         let RangeAsk { owner, range, kind, request } = asked;
         if let Some(client) = self.clients.get_mut(&owner.client) {
             client.asks -= 1;
@@ -55,9 +55,9 @@ impl Table {
             _ => None,
         });
         match (wanted, answer) {
-            (Some((id, lock)), Kernel::Held) => self.lock_granted(inode, id, owner, &lock, false),
+            (Some((id, lock)), Kernel::Held) => self.lock_granted(inode, id, owner, &lock, (false, now)),
             (Some((id, lock)), Kernel::Unsupported) if lock.advisory_ok => {
-                self.lock_granted(inode, id, owner, &lock, true);
+                self.lock_granted(inode, id, owner, &lock, (true, now));
             }
             (None, Kernel::Held) => self.locked_in_vain(inode, owner, range, kind),
             (wanted, other) => {
@@ -77,10 +77,10 @@ impl Table {
         id: RequestId,
         owner: Owner,
         lock: &LockRequest,
-        advisory: bool,
+        (advisory, since): (bool, Instant),
     ) {
         let LockRequest { range, kind, open, .. } = *lock;
-        self.set_lock(inode, Lock { owner, range, kind, open, advisory });
+        self.set_lock(inode, Lock { owner, range, kind, open, advisory, since });
         self.finish(id, Ok(Granted::Locked { advisory }));
     }
 

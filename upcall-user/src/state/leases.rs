@@ -147,7 +147,7 @@ impl Table {
         if found.lease.held < Some(kind) && !request.advisory {
             return self.ask_lease(id, request, lease, fresh);
         }
-        self.grant(inode, holder, lease.open, kind);
+        self.grant(inode, holder, lease.open, kind, now);
         Attempt::Done(Ok(self.leased(inode, kind)))
     }
 
@@ -176,8 +176,11 @@ impl Table {
         Attempt::Asked
     }
 
-    fn grant(&mut self, inode: InodeId, holder: Holder, open: OpenId, kind: LeaseKind) {
+    fn grant(&mut self, inode: InodeId, holder: Holder, open: OpenId, kind: LeaseKind, now: Instant) {
         if let Some(open) = self.opens.get_mut(&open) {
+            if open.grants.total() == 0 {
+                open.leased = now;
+            }
             open.grants.add(kind);
             open.had_read |= kind == LeaseKind::Read;
             open.had_write |= kind == LeaseKind::Write;

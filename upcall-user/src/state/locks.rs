@@ -20,7 +20,11 @@ impl Table {
     /// `LocalConflict`, `Unsupported`; later also `Cancelled`, `Released`.
     pub fn lock(&mut self, client: ClientId, request: LockRequest, now: Instant) -> Reply {
         self.expire(now);
-        match self.admit_lock(client, &request) {
+        let admitted = self.admit_lock(client, &request);
+        if let Ok((inode, _)) = admitted {
+            self.claim_lock(inode, Owner { client, number: request.owner }, &request, now);
+        }
+        match admitted {
             Ok((inode, None)) => self.submit(client, inode, What::Lock(request), now),
             Ok((_, Some(granted))) => Reply::Now(Ok(granted)),
             Err(refusal) => Reply::Now(Err(refusal)),
@@ -134,7 +138,7 @@ impl Table {
             return refused(Refusal::TooManyLocks);
         }
         if found.ranges.covers(owner, range, kind) {
-            return self.weaken(inode, owner, lock);
+            return self.weaken(inode, owner, lock, now);
         }
         let first = self.blockers(inode, owner, range, kind, id).next();
         if let Some(first) = first {
@@ -170,12 +174,12 @@ impl Table {
     }
 
     /// The owner has all of it, at least as strongly: nobody need be asked.
-    fn weaken(&mut self, inode: InodeId, owner: Owner, lock: &LockRequest) -> Attempt {
+    fn weaken(&mut self, inode: InodeId, owner: Owner, lock: &LockRequest, now: Instant) -> Attempt {
         let LockRequest { range, kind, open, .. } = *lock;
         let Some(found) = self.inode(inode) else { return refused(Refusal::NotOpen) };
         let advisory = found.ranges.is_advisory(owner, range);
         let weaker = found.ranges.own(owner, range).any(|held| held.kind != kind);
-        self.set_lock(inode, Lock { owner, range, kind, open, advisory });
+        self.set_lock(inode, Lock { owner, range, kind, open, advisory, since: now });
         if weaker {
             self.effects.push(Effect::SetRange { inode, owner, range, kind: Some(kind) });
             self.owner_changed(inode, owner);

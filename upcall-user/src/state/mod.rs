@@ -8,6 +8,7 @@
 //! [`Table::answered`]; then the request is tried anew against the table as it is by then, and what the kernel holds for
 //! nobody is given up again. So between ask and answer nothing is reserved, and nothing can leak.
 
+mod claims;
 mod clients;
 mod effect;
 mod ids;
@@ -44,5 +45,7 @@ pub use range::Range;
 pub use refusal::Refusal;
 pub use request::{ChangeRequest, Granted, LeaseRequest, LockRequest, OpenRequest, Reply};
 pub use settings::{Limits, Settings, Share, Switches};
-pub use show::{Census, ShownInode, ShownLease, ShownLock, ShownOpen};
+pub use show::{
+    Census, ShownClient, ShownInode, ShownLease, ShownLock, ShownOpen, ShownRecall, ShownRequest, Wish,
+};
 pub use table::Table;

@@ -1,6 +1,6 @@
 //! A client's open of one inode.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Instant};
 
 use super::{Access, ClientId, Deny, Holder, InodeId, LeaseId, LeaseKind, lease::Grants};
 
@@ -24,6 +24,9 @@ pub(super) struct Open {
     /// Owners of locks that end with it; some may have none any more.
     pub(super) owners: BTreeSet<u64>,
     pub(super) claim: Claim,
+    pub(super) since: Instant,
+    /// Since when it carries a lease; of use while it does.
+    pub(super) leased: Instant,
 }
 
 /// Whether the client still wants it.

@@ -120,7 +120,7 @@ impl Table {
         if let Some(attempt) = self.ask_deny(id, request, open.deny, fresh) {
             return attempt;
         }
-        let open = self.insert_open(client, open);
+        let open = self.insert_open(client, open, now);
         Attempt::Done(Ok(Granted::Opened { open, advisory: self.is_advisory(open) }))
     }
 
@@ -176,7 +176,7 @@ impl Table {
         Some(Attempt::Asked)
     }
 
-    fn insert_open(&mut self, client: ClientId, request: &OpenRequest) -> OpenId {
+    fn insert_open(&mut self, client: ClientId, request: &OpenRequest, now: Instant) -> OpenId {
         let OpenRequest { inode, export, access, deny, lease_id, cookie, advisory_ok, .. } = *request;
         let id = OpenId(self.number());
         let open = Open {
@@ -194,6 +194,8 @@ impl Table {
             had_write: false,
             owners: BTreeSet::new(),
             claim: Claim::Fresh,
+            since: now,
+            leased: now,
         };
         let found = self.inodes.entry(inode).or_default();
         found.tally.add(access, deny);

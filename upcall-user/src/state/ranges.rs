@@ -1,6 +1,6 @@
 //! The locks of one inode, split and merged by owner as POSIX does.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Instant};
 
 use super::{LockKind, OpenId, Owner, Range};
 
@@ -14,6 +14,8 @@ pub(super) struct Lock {
     pub(super) open: OpenId,
     /// The kernel does not know of it.
     pub(super) advisory: bool,
+    /// Of the earliest of those that were merged.
+    pub(super) since: Instant,
 }
 
 /// Of ranges at least as long as `2^class` and shorter than twice that, those that reach a point begin close before it:
@@ -100,15 +102,16 @@ impl Ranges {
             |other: &&Lock| (other.kind, other.open, other.advisory) == (lock.kind, lock.open, lock.advisory);
         let neighbours: Vec<Lock> =
             self.own(lock.owner, lock.range.widened()).filter(same).copied().collect();
-        let mut range = lock.range;
+        let (mut range, mut since) = (lock.range, lock.since);
         for neighbour in neighbours {
             self.remove(&neighbour);
+            since = since.min(neighbour.since);
             range = Range::between(
                 range.start().min(neighbour.range.start()),
                 range.last().max(neighbour.range.last()),
             );
         }
-        self.insert(Lock { range, ..lock });
+        self.insert(Lock { range, since, ..lock });
     }
 
     /// Whether there would be one more of them after an unlock.

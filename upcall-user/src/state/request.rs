@@ -1,5 +1,7 @@
 //! What clients ask for.
 
+use std::time::Instant;
+
 use super::{
     Access, ClientId, Deny, InodeId, LeaseId, LeaseKind, LockKind, OpenId, Range, Refusal, RequestId,
 };
@@ -81,6 +83,7 @@ pub(super) struct Request {
     pub(super) what: What,
     /// The kernel has no means for it, which the client accepts.
     pub(super) advisory: bool,
+    pub(super) since: Instant,
     /// A lock that waits may have come to wait for itself.
     pub(super) recheck: bool,
 }

@@ -38,6 +38,10 @@ impl Schedule {
         }
     }
 
+    pub(super) fn at(&self, due: Due) -> Option<Instant> {
+        self.times.get(&due).copied()
+    }
+
     pub(super) fn next(&self) -> Option<Instant> {
         self.order.first().map(|(at, _)| *at)
     }

@@ -13,7 +13,7 @@ impl Table {
     pub(super) fn submit(&mut self, client: ClientId, inode: InodeId, what: What, now: Instant) -> Reply {
         self.inodes.entry(inode).or_default();
         let id = RequestId(self.number());
-        let request = Request { client, inode, what, advisory: false, recheck: true };
+        let request = Request { client, inode, what, advisory: false, recheck: true, since: now };
         let attempt = self.attempt(id, &request, true, now);
         let reply = match attempt {
             Attempt::Done(answer) => Reply::Now(answer),

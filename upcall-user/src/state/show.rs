@@ -3,7 +3,8 @@
 use std::time::Instant;
 
 use super::{
-    Access, ClientId, Deny, InodeId, LeaseId, LeaseKind, LockKind, OpenId, Range, Table, open::Open,
+    Access, ChangeRequest, ClientId, Deny, InodeId, Keep, LeaseId, LeaseKind, LeaseRequest, LockKind,
+    LockRequest, OpenId, OpenRequest, Range, Table, Who, open::Open, request::What, schedule::Due,
 };
 
 /// How much there is.
@@ -28,7 +29,15 @@ pub struct ShownInode {
     pub opens: Vec<ShownOpen>,
     pub leases: Vec<ShownLease>,
     pub locks: Vec<ShownLock>,
-    pub waiting: usize,
+    pub waiting: Vec<ShownRequest>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct ShownClient<'a> {
+    /// That it gave itself.
+    pub name: &'a str,
+    pub uid: u32,
+    pub connected: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -40,8 +49,18 @@ pub struct ShownOpen {
     pub lease_id: LeaseId,
     /// The kernel does not hold local processes to the deny mode.
     pub advisory: bool,
-    /// When what it carries is revoked, while that is recalled.
-    pub recalled_until: Option<Instant>,
+    pub since: Instant,
+    /// When it ends, unless its client reclaims it.
+    pub lapses: Option<Instant>,
+    pub recall: Option<ShownRecall>,
+}
+
+/// Of the lease that an open carries.
+#[derive(Clone, Debug)]
+pub struct ShownRecall {
+    pub deadline: Instant,
+    pub keep: Keep,
+    pub who: Who,
 }
 
 /// What an open carries.
@@ -52,7 +71,7 @@ pub struct ShownLease {
     pub kind: LeaseKind,
     pub grants: usize,
     pub advisory: bool,
-    pub recalled: bool,
+    pub since: Instant,
 }
 
 #[derive(Clone, Debug)]
@@ -63,6 +82,34 @@ pub struct ShownLock {
     pub kind: LockKind,
     pub range: Range,
     pub advisory: bool,
+    pub since: Instant,
+}
+
+/// One that waits.
+#[derive(Clone, Debug)]
+pub struct ShownRequest {
+    pub client: ClientId,
+    pub wish: Wish,
+    pub since: Instant,
+}
+
+/// What was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    Open { access: Access, deny: Deny },
+    Lease { kind: LeaseKind },
+    Lock { owner: u64, kind: LockKind, range: Range },
+}
+
+impl From<What> for Wish {
+    fn from(what: What) -> Self {
+        match what {
+            What::Open(OpenRequest { access, deny, .. })
+            | What::Change(ChangeRequest { access, deny, .. }) => Self::Open { access, deny },
+            What::Lease(LeaseRequest { kind, .. }) => Self::Lease { kind },
+            What::Lock(LockRequest { owner, kind, range, .. }) => Self::Lock { owner, kind, range },
+        }
+    }
 }
 
 impl Table {
@@ -105,9 +152,9 @@ impl Table {
         self.opens.get(&open).map(|open| open.inode)
     }
 
-    /// The name a client gave itself, and whether it is connected.
-    pub fn client(&self, client: ClientId) -> Option<(&str, bool)> {
-        self.clients.get(&client).map(|found| (found.name.as_str(), found.connection.is_some()))
+    pub fn client(&self, client: ClientId) -> Option<ShownClient<'_>> {
+        let found = self.clients.get(&client)?;
+        Some(ShownClient { name: &found.name, uid: found.uid, connected: found.connection.is_some() })
     }
 
     /// What is held of an inode; of one client's alone, if so asked.
@@ -119,11 +166,11 @@ impl Table {
         let opens: Vec<(OpenId, &Open)> =
             ids.filter_map(|id| self.opens.get(id).map(|open| (*id, open))).collect();
         let leases = opens.iter().flat_map(|&(open, it)| {
-            let recalled = found.recalled.contains(&it.holder());
             [LeaseKind::Read, LeaseKind::Write].into_iter().filter_map(move |kind| {
                 let (client, grants) = (it.client, it.grants.of(kind));
                 let advisory = found.lease.held < Some(kind);
-                (grants > 0).then_some(ShownLease { open, client, kind, grants, advisory, recalled })
+                let since = it.leased;
+                (grants > 0).then_some(ShownLease { open, client, kind, grants, advisory, since })
             })
         });
         let locks = found.ranges.iter().filter(|lock| shown(lock.owner.client)).map(|lock| ShownLock {
@@ -133,19 +180,30 @@ impl Table {
             kind: lock.kind,
             range: lock.range,
             advisory: lock.advisory,
+            since: lock.since,
         });
-        let waiting = found.requests();
+        let asked = found.asks.values().filter_map(|ask| ask.request.as_ref());
+        let waiting = found.waiting.iter().chain(&found.blocked).chain(asked);
+        let waiting = waiting.filter_map(|id| self.requests.get(id)).filter(|it| shown(it.client));
+        let waiting = waiting
+            .map(|it| ShownRequest { client: it.client, wish: it.what.into(), since: it.since })
+            .collect();
         let leases = leases.collect();
         let locks = locks.collect();
-        let opens = opens.into_iter().map(|(open, it)| ShownOpen {
-            open,
-            client: it.client,
-            access: it.access,
-            deny: it.deny,
-            lease_id: it.lease_id,
-            recalled_until: found.lease(it.holder()).recall.map(|recall| recall.deadline),
-            advisory: !found.deny.held.contains(it.deny),
-        });
+        let opens =
+            opens.into_iter().map(|(open, it)| ShownOpen {
+                open,
+                client: it.client,
+                access: it.access,
+                deny: it.deny,
+                lease_id: it.lease_id,
+                since: it.since,
+                lapses: self.schedule.at(Due::Claim(open)),
+                recall: found.lease(it.holder()).recall.filter(|_| it.grants.total() > 0).map(|recall| {
+                    ShownRecall { deadline: recall.deadline, keep: recall.keep, who: recall.who }
+                }),
+                advisory: !found.deny.held.contains(it.deny),
+            });
         Some(ShownInode { inode, opens: opens.collect(), leases, locks, waiting })
     }
 }

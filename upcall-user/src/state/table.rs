@@ -8,6 +8,7 @@ use std::{
 use super::{
     AskId, ClientId, Connection, Effect, Holder, Identity, InodeId, OpenId, Owner, Refusal, RequestId,
     Settings, Who,
+    claims::Claims,
     inode::{Holding, Inode},
     open::Open,
     request::Request,
@@ -27,6 +28,8 @@ pub(super) struct Client {
     /// Grants of leases.
     pub(super) leases: usize,
     pub(super) locks: usize,
+    /// While it reclaims.
+    pub(super) claims: Claims,
     /// Locks that the kernel is asked for.
     pub(super) asks: usize,
     pub(super) waiting: BTreeSet<RequestId>,
@@ -90,7 +93,7 @@ impl Table {
             let Some(due) = self.schedule.pop(now) else { return };
             match due {
                 Due::Recall(inode, holder) => self.revoke(inode, holder, now),
-                Due::Claim(open) => self.close_open(open, now),
+                Due::Claim(open) => self.lapse(open, now),
                 Due::Backoff(inode, client) => self.end_backoff(inode, client, now),
                 Due::Contention(inode, owner) => self.contention_over(inode, owner, now),
             }

@@ -1,11 +1,15 @@
 //! Against a file of 64 bytes, each of which knows who has locked it.
 
+use std::sync::LazyLock;
+
 use proptest::prelude::*;
 
 use super::super::ClientId;
 use super::*;
 
 const BYTES: u64 = 64;
+
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 fn owner_of(number: u64) -> Owner {
     Owner { client: ClientId(number % 2), number }
@@ -66,7 +70,7 @@ proptest! {
             let before = ranges.len();
             match kind {
                 Some(kind) if expected.is_empty() => {
-                    ranges.lock(Lock { owner, range, kind, open: OpenId(open), advisory: false });
+                    ranges.lock(Lock { owner, range, kind, open: OpenId(open), advisory: false, since: *START });
                     prop_assert!(ranges.len() <= before + 2);
                     bytes[touched].iter_mut().for_each(|byte| { byte.insert(owner, (kind, OpenId(open))); });
                 }
@@ -92,7 +96,7 @@ proptest! {
 
 fn lock(number: u64, start: u64, length: u64, kind: LockKind) -> Lock {
     let range = Range::new(start, length).expect("within 64 bits");
-    Lock { owner: owner_of(number), range, kind, open: OpenId(0), advisory: false }
+    Lock { owner: owner_of(number), range, kind, open: OpenId(0), advisory: false, since: *START }
 }
 
 #[test]

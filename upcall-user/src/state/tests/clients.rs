@@ -111,6 +111,72 @@ fn what_is_not_claimed_ends_when_its_client_says_that_it_has_reclaimed_all() {
     assert_eq!(rig.table.census().leases, 0);
 }
 
+/// The locks of an owner, as they are shown.
+fn locks(rig: &Rig) -> Vec<(u64, Range, LockKind)> {
+    let shown = rig.table.show(FILE, None).expect("shown");
+    shown.locks.iter().map(|lock| (lock.owner, lock.range, lock.kind)).collect()
+}
+
+#[test]
+fn locks_that_are_not_claimed_end_when_their_client_says_that_it_has_reclaimed_all() {
+    let mut rig = Rig::new();
+    let (ann, open) = rig.locker("ann");
+    rig.lock((ann, open), 0, 10, LockKind::Write);
+    rig.lock((ann, open), 20, 10, LockKind::Write);
+    let second = LockRequest { owner: 2, ..lock_request(open, 40, 10, LockKind::Write, false) };
+    let reply = rig.table.lock(ann, second, rig.now);
+    assert_eq!(rig.answer(reply), Ok(Granted::Locked { advisory: false }));
+    rig.disconnect(ann);
+    rig.begin("ann");
+    let reply = rig.table.open(ann, reclaim(1, Access::Both), rig.now);
+    assert_eq!(reply, Reply::Now(Ok(Granted::Opened { open, advisory: false })));
+    // All of one, of another a part and that as less, nothing of the third; and one more.
+    for lock in [
+        reclaim_lock(open, 0, 10),
+        LockRequest { kind: LockKind::Read, ..reclaim_lock(open, 20, 5) },
+        lock_request(open, 60, 5, LockKind::Write, false),
+    ] {
+        let reply = rig.table.lock(ann, lock, rig.now);
+        assert_eq!(rig.answer(reply), Ok(Granted::Locked { advisory: false }), "{lock:?}");
+    }
+    rig.effects();
+    rig.table.reclaimed(ann, rig.now).expect("begun");
+    let (read, write) = (LockKind::Read, LockKind::Write);
+    let left = [(1, range(0, 10), write), (1, range(20, 5), read), (1, range(60, 5), write)];
+    assert_eq!(locks(&rig), left);
+    let owner = |number| Owner { client: ann, number };
+    let set = |number, range, kind| Effect::SetRange { inode: FILE, owner: owner(number), range, kind };
+    let effects = [
+        set(1, range(25, 5), None),
+        set(1, range(20, 5), Some(read)),
+        set(2, range(40, 10), None),
+        Effect::ForgetOwner { inode: FILE, owner: owner(2) },
+    ];
+    assert_eq!(rig.effects(), effects);
+    // From here on there is nothing to claim.
+    rig.table.reclaimed(ann, rig.now).expect("begun");
+    assert_eq!(locks(&rig), left);
+}
+
+#[test]
+fn claims_of_more_locks_than_there_may_be_let_none_end() {
+    let share = Share { locks: 5, ..Settings::default().limits.client };
+    let limits = Limits { client: share, ..Limits::default() };
+    let mut rig = Rig::with(Settings { limits, ..Settings::default() });
+    let (ann, open) = rig.locker("ann");
+    rig.lock((ann, open), 0, 100, LockKind::Write);
+    rig.disconnect(ann);
+    rig.begin("ann");
+    let reply = rig.table.open(ann, reclaim(1, Access::Both), rig.now);
+    assert_eq!(reply, Reply::Now(Ok(Granted::Opened { open, advisory: false })));
+    for start in 0..10 {
+        let reply = rig.table.lock(ann, reclaim_lock(open, 10 * start, 1), rig.now);
+        assert_eq!(reply, Reply::Now(Ok(Granted::Locked { advisory: false })));
+    }
+    rig.table.reclaimed(ann, rig.now).expect("begun");
+    assert_eq!(locks(&rig), [(1, range(0, 100), LockKind::Write)]);
+}
+
 #[test]
 fn each_open_that_carries_a_lease_is_told_of_its_recall_and_its_end() {
     let mut rig = Rig::new();

@@ -1,0 +1,96 @@
+//! The locks that a client which has come back knows of: the others end once it has reclaimed all.
+
+use std::{collections::BTreeMap, time::Instant};
+
+use super::{
+    InodeId, LockRequest, OpenId, Owner, Range, Table,
+    open::Claim,
+    ranges::{Lock, Ranges},
+};
+
+/// Of one client, since it came back.
+#[derive(Debug, Default)]
+pub(super) struct Claims {
+    ranges: BTreeMap<InodeId, Ranges>,
+    /// Ranges in all.
+    len: usize,
+    /// There were too many to remember: nothing counts as unknown.
+    all: bool,
+}
+
+impl Claims {
+    /// At most about as many as the client may have locks.
+    fn add(&mut self, inode: InodeId, lock: Lock, most: usize) {
+        let ranges = self.ranges.entry(inode).or_default();
+        let before = ranges.len();
+        ranges.lock(lock);
+        self.len = self.len + ranges.len() - before;
+        if self.len > most || self.all {
+            *self = Self { all: true, ..Self::default() };
+        }
+    }
+
+    /// Of a lock: what is claimed of it, and what is not.
+    fn split(&self, inode: InodeId, lock: &Lock) -> (Vec<Lock>, Vec<Range>) {
+        if self.all {
+            return (vec![*lock], Vec::new());
+        }
+        let claimed = self.ranges.get(&inode).map(|ranges| ranges.own(lock.owner, lock.range));
+        let claimed: Vec<Lock> = claimed.into_iter().flatten().copied().collect();
+        let mut unclaimed = vec![lock.range];
+        for claim in &claimed {
+            unclaimed = unclaimed.into_iter().flat_map(|range| range.without(claim.range)).collect();
+        }
+        (claimed, unclaimed)
+    }
+}
+
+impl Table {
+    /// Whatever a client asks for while it reclaims, it knows of.
+    pub(super) fn claim_lock(&mut self, inode: InodeId, owner: Owner, lock: &LockRequest, now: Instant) {
+        let LockRequest { range, kind, open, .. } = *lock;
+        let most = self.settings.limits.client.locks;
+        if self.opens.get(&open).is_some_and(|open| open.claim != Claim::Fresh)
+            && let Some(client) = self.clients.get_mut(&owner.client)
+        {
+            let lock = Lock { owner, range, kind, open, advisory: false, since: now };
+            client.claims.add(inode, lock, most);
+        }
+    }
+
+    /// What an open that was reclaimed has locked, as far as its client does not know of it.
+    pub(super) fn drop_unclaimed_locks(&mut self, id: OpenId, now: Instant) {
+        let Some(open) = self.opens.get(&id) else { return };
+        let (client, inode) = (open.client, open.inode);
+        for number in open.owners.clone() {
+            let owner = Owner { client, number };
+            let ranges = self.inode(inode).map(|found| found.ranges.of(owner));
+            let locks: Vec<Lock> =
+                ranges.into_iter().flatten().filter(|lock| lock.open == id).copied().collect();
+            for lock in locks {
+                let Some(client) = self.clients.get(&client) else { return };
+                let (claimed, unclaimed) = client.claims.split(inode, &lock);
+                unclaimed.into_iter().for_each(|range| self.free_range(inode, owner, range));
+                claimed.iter().for_each(|claim| self.weaken_to_claim(inode, &lock, claim));
+            }
+            self.owner_changed(inode, owner);
+            self.forget_owner(inode, owner);
+        }
+        self.settle(inode, now);
+    }
+
+    /// A write lock of which the client knows as a read lock becomes that.
+    fn weaken_to_claim(&mut self, inode: InodeId, lock: &Lock, claim: &Lock) {
+        let (owner, kind) = (lock.owner, claim.kind);
+        let range = Range::between(
+            lock.range.start().max(claim.range.start()),
+            lock.range.last().min(claim.range.last()),
+        );
+        // What the kernel is being asked for is known by the answer.
+        let asking = self.inode(inode).is_some_and(|found| found.is_asking(owner, range));
+        if kind < lock.kind && !asking {
+            self.set_lock(inode, Lock { range, kind, ..*lock });
+            self.effects.push(super::Effect::SetRange { inode, owner, range, kind: Some(kind) });
+        }
+    }
+}
