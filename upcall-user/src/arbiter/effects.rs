@@ -82,6 +82,8 @@ impl Task {
                     file.owners.remove(&owner);
                 }
             }
+            // It may have been opened again by the very call that ended what was held of it.
+            Effect::Forget { inode } if self.table.knows(inode) => {}
             Effect::Forget { inode } => self.forget(inode),
         }
     }

@@ -228,7 +228,7 @@ impl Task {
 
     fn test(&mut self, by: Asker, test: wire::LockTest, range: Range) {
         let (client, open) = (by.client, OpenId(test.open));
-        let found = self.table.test_lock(client, open, test.owner, test.kind.into(), range);
+        let found = self.table.test_lock(client, (open, test.owner), test.kind.into(), range, Instant::now());
         match found {
             Err(refusal) => {
                 let (code, text) = said::<()>(&Err(refusal));

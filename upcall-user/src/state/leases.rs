@@ -82,6 +82,13 @@ impl Table {
         if let Some(open) = self.opens.get_mut(&open) {
             open.had_read |= kept == Some(LeaseKind::Read);
             open.grants.replace(kind, kept);
+            if open.claimed.of(kind) > 0 {
+                open.claimed.replace(kind, kept);
+            } else if open.claim == Claim::Reclaimed
+                && let Some(kept) = kept
+            {
+                open.claimed.add(kept);
+            }
         }
         if let Some(holding) = self.holding_mut(inode, holder) {
             holding.lease.grants.replace(kind, kept);
@@ -182,6 +189,10 @@ impl Table {
                 open.leased = now;
             }
             open.grants.add(kind);
+            // What it gets while it reclaims, it knows of.
+            if open.claim == Claim::Reclaimed {
+                open.claimed.add(kind);
+            }
             open.had_read |= kind == LeaseKind::Read;
             open.had_write |= kind == LeaseKind::Write;
         }

@@ -91,13 +91,14 @@ impl Table {
     /// # Errors
     /// `NotOpen`, `Grace`.
     pub fn test_lock(
-        &self,
+        &mut self,
         client: ClientId,
-        open: OpenId,
-        owner: u64,
+        (open, owner): (OpenId, u64),
         kind: LockKind,
         range: Range,
+        now: Instant,
     ) -> Result<Option<(LockKind, Range, Who)>, Refusal> {
+        self.expire(now);
         let inode = self.open_of(client, open)?.inode;
         if self.in_grace() {
             return Err(Refusal::Grace);
@@ -142,9 +143,7 @@ impl Table {
         }
         let first = self.blockers(inode, owner, range, kind, id).next();
         if let Some(first) = first {
-            if fresh {
-                self.contend(inode, owner, range, kind, now);
-            }
+            self.contend(inode, owner, range, kind, now);
             if !lock.wait || lock.reclaim {
                 return refused(Refusal::Conflict(self.who(first.client)));
             }
@@ -196,7 +195,17 @@ impl Table {
 
     /// What the owner has there ends; in the kernel, what it is being asked for stays.
     pub(super) fn free_range(&mut self, inode: InodeId, owner: Owner, range: Range) {
+        let opens =
+            self.inode(inode).map(|found| found.ranges.own(owner, range).map(|lock| lock.open).collect());
         self.change_ranges(inode, owner.client, |ranges| ranges.unlock(owner, range));
+        // No open has locks of an owner that has none.
+        if self.inode(inode).is_some_and(|found| found.ranges.of(owner).next().is_none()) {
+            for open in opens.unwrap_or_else(BTreeSet::new) {
+                if let Some(open) = self.opens.get_mut(&open) {
+                    open.owners.remove(&owner.number);
+                }
+            }
+        }
         self.free_gaps(inode, owner, range);
     }
 

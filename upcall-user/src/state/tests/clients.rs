@@ -260,7 +260,7 @@ fn after_a_restart_only_reclaims_are_accepted_for_a_while() {
     assert!(open.0 > 1_000, "an earlier daemon's number");
     assert_eq!(rig.try_lease(ann, open, W), Err(Refusal::Grace));
     assert_eq!(rig.try_lock((ann, open), 0, 1, LockKind::Write), Reply::Now(Err(Refusal::Grace)));
-    let test = rig.table.test_lock(ann, open, 1, LockKind::Write, range(0, 1));
+    let test = rig.table.test_lock(ann, (open, 1), LockKind::Write, range(0, 1), rig.now);
     assert_eq!(test, Err(Refusal::Grace));
     // Each grant is reclaimed by itself.
     for _ in 0..2 {
@@ -289,4 +289,32 @@ fn reclaims_that_conflict_with_one_another_are_refused() {
     let reply = rig.table.open(bob, reclaim(1, Access::Read), rig.now);
     assert_eq!(rig.finished(reply), Err(Refusal::Conflict(client("ann"))));
     assert_eq!(rig.upcalls(), []);
+}
+
+#[test]
+fn what_a_client_gets_while_it_reclaims_it_keeps() {
+    let mut rig = Rig::new();
+    let (ann, open) = rig.holder("ann", W);
+    rig.disconnect(ann);
+    rig.begin("ann");
+    rig.table.open(ann, reclaim(1, Access::Both), rig.now);
+    rig.table.lease(ann, reclaim_lease(open, W), rig.now);
+    // The answer to a recall that is sent again.
+    rig.give_back(ann, open, W, Keep::Read).expect("it held one");
+    let reply = rig.table.lease(ann, lease_request(open, R), rig.now);
+    assert!(rig.answer(reply).is_ok());
+    rig.table.reclaimed(ann, rig.now).expect("connected");
+    assert_eq!(rig.table.census().leases, 2);
+}
+
+#[test]
+fn the_end_of_a_grace_period_is_not_waited_for_by_a_test() {
+    let mut rig = Rig::restarted();
+    let ann = rig.begin("ann");
+    let reply = rig.table.open(ann, reclaim(1, Access::Both), rig.now);
+    let Ok(Granted::Opened { open, .. }) = rig.answer(reply) else { panic!("not reclaimed") };
+    let test = |rig: &mut Rig| rig.table.test_lock(ann, (open, 1), LockKind::Write, range(0, 1), rig.now);
+    assert_eq!(test(&mut rig), Err(Refusal::Grace));
+    rig.now += secs(16);
+    assert_eq!(test(&mut rig), Ok(None));
 }

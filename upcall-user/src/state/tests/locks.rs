@@ -23,10 +23,10 @@ fn a_test_names_the_lock_in_the_way() {
     let mut rig = Rig::new();
     let (ann, bob) = (rig.locker("ann"), rig.locker("bob"));
     rig.lock(ann, 3, 4, READ);
-    let test = |rig: &Rig, kind| rig.table.test_lock(bob.0, bob.1, 1, kind, range(0, 0));
-    assert_eq!(test(&rig, READ), Ok(None));
-    assert_eq!(test(&rig, WRITE), Ok(Some((READ, range(3, 4), client("ann")))));
-    assert_eq!(rig.table.test_lock(ann.0, ann.1, 1, WRITE, range(0, 0)), Ok(None));
+    let test = |rig: &mut Rig, kind| rig.table.test_lock(bob.0, (bob.1, 1), kind, range(0, 0), rig.now);
+    assert_eq!(test(&mut rig, READ), Ok(None));
+    assert_eq!(test(&mut rig, WRITE), Ok(Some((READ, range(3, 4), client("ann")))));
+    assert_eq!(rig.table.test_lock(ann.0, (ann.1, 1), WRITE, range(0, 0), rig.now), Ok(None));
 }
 
 #[test]
@@ -210,4 +210,44 @@ fn thousands_of_ranges_are_locked_tested_and_gone() {
     rig.lock(ann, 1_000, 0, READ);
     rig.unlock(ann, 0, 0);
     assert_eq!(rig.table.census().locks, 1);
+}
+
+#[test]
+fn who_gets_the_lock_is_told_of_who_has_waited_longer() {
+    let mut rig = Rig::new();
+    let [cid, ann, bob] = ["cid", "ann", "bob"].map(|name| {
+        let client = rig.begin(name);
+        (client, rig.open(client, 1, Access::Both))
+    });
+    rig.lock(cid, 0, 10, WRITE);
+    for waits in [ann, bob] {
+        let request = lock_request(waits.1, 0, 10, WRITE, true);
+        assert!(matches!(rig.table.lock(waits.0, request, rig.now), Reply::Later(_)));
+    }
+    rig.upcalls();
+    rig.table.unlock(cid.0, cid.1, 1, range(0, 10), rig.now).expect("open");
+    let told: Vec<_> = rig
+        .upcalls()
+        .into_iter()
+        .filter_map(|effect| match effect {
+            Effect::Contention { client, who, .. } => Some((client, who)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told, [(ann.0, Who::Client("bob".into()))]);
+}
+
+#[test]
+fn an_open_forgets_owners_that_have_nothing() {
+    let mut rig = Rig::new();
+    let client = rig.begin("ann");
+    let open = rig.open(client, 1, Access::Both);
+    for owner in 0..1000 {
+        let request = LockRequest { owner, ..lock_request(open, 0, 10, READ, false) };
+        let reply = rig.table.lock(client, request, rig.now);
+        assert!(rig.answer(reply).is_ok());
+        rig.table.unlock(client, open, owner, range(0, 10), rig.now).expect("open");
+        rig.effects();
+    }
+    assert_eq!(rig.table.opens[&open].owners.len(), 0);
 }

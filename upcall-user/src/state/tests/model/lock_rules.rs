@@ -151,11 +151,9 @@ impl Naive {
                 .later(request, fresh)
                 .or_else(|| self.ask(request, Asked::Range(owner, range, kind)));
         }
-        if fresh {
-            for by in self.in_the_way(inode, owner, range, kind) {
-                if !self.contended.iter().any(|it| (it.0, it.1) == (inode, by)) {
-                    self.tell_contention(inode, by);
-                }
+        for by in self.in_the_way(inode, owner, range, kind) {
+            if !self.contended.iter().any(|it| (it.0, it.1) == (inode, by)) {
+                self.tell_contention(inode, by);
             }
         }
         if !lock.wait || lock.reclaim {
