@@ -133,7 +133,7 @@ impl Task {
             deny: open.deny.into(),
             lease_id: LeaseId(open.lease_id.0),
             cookie: open.cookie,
-            reclaim: open.terms.reclaim,
+            reclaim: open.terms.reclaim.then_some(OpenId(open.open)),
             advisory_ok: open.terms.advisory_ok,
             wait: open.terms.wait,
         };

@@ -6,6 +6,7 @@ use super::{
     AskId, ClientId, Effect, Granted, InodeId, LockKind, LockRequest, OpenId, Owner, Range, Refusal, Reply,
     RequestId, Table, Who,
     inode::RangeAsk,
+    open::Claim,
     ranges::Lock,
     request::{Attempt, Request, What, refused},
     schedule::Due,
@@ -43,7 +44,11 @@ impl Table {
         }
         let owner = Owner { client, number: request.owner };
         let ranges = self.inode(open.inode).map(|found| &found.ranges);
-        let kept = ranges.filter(|ranges| ranges.covers(owner, request.range, request.kind));
+        // What ends with an open that nobody has reclaimed yet is not kept.
+        let stays = |lock: &Lock| self.opens.get(&lock.open).is_some_and(|it| it.claim != Claim::Awaited);
+        let kept = ranges.filter(|ranges| {
+            ranges.covers(owner, request.range, request.kind) && ranges.own(owner, request.range).all(stays)
+        });
         match kept {
             Some(kept) => {
                 let advisory = kept.is_advisory(owner, request.range);

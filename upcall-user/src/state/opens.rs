@@ -30,24 +30,23 @@ impl Table {
     /// What it already has, if it reclaims that.
     fn admit_open(&mut self, client: ClientId, request: &OpenRequest) -> Result<Option<OpenId>, Refusal> {
         self.connected(client)?;
-        if !request.reclaim {
+        let Some(open) = request.reclaim else {
             return if self.in_grace() { Err(Refusal::Grace) } else { Ok(None) };
-        }
-        match self.reclaim(client, request) {
+        };
+        match self.reclaim(client, open, request) {
             None if !self.in_grace() => Err(Refusal::NoReclaim),
             reclaimed => Ok(reclaimed),
         }
     }
 
-    fn reclaim(&mut self, client: ClientId, request: &OpenRequest) -> Option<OpenId> {
+    /// That very open: of others that are alike, leases and locks are others.
+    fn reclaim(&mut self, client: ClientId, id: OpenId, request: &OpenRequest) -> Option<OpenId> {
         let holder = Holder { client, lease_id: request.lease_id };
-        let opens = &self.inodes.get(&request.inode)?.holders.get(&holder)?.opens;
-        let same = |open: &Open| {
-            open.claim == Claim::Awaited
+        let same = |open: &&mut Open| {
+            (open.claim, open.inode, open.holder()) == (Claim::Awaited, request.inode, holder)
                 && (open.access, open.deny, open.cookie) == (request.access, request.deny, request.cookie)
         };
-        let id = *opens.iter().find(|id| self.opens.get(id).is_some_and(same))?;
-        let open = self.opens.get_mut(&id)?;
+        let open = self.opens.get_mut(&id).filter(same)?;
         (open.claim, open.claimed) = (Claim::Reclaimed, Grants::default());
         self.schedule.remove(Due::Claim(id));
         Some(id)
@@ -109,7 +108,7 @@ impl Table {
         }
         let keep = Inode::leaves(open.access);
         if let Some(other) = found.lease_in_the_way(holder, keep) {
-            if open.reclaim {
+            if open.reclaim.is_some() {
                 return refused(self.conflict(Some(other)));
             }
             if fresh || found.recalled.is_empty() {

@@ -16,8 +16,8 @@ pub struct OpenRequest {
     pub lease_id: LeaseId,
     /// Chosen by the client, returned with each upcall.
     pub cookie: u64,
-    /// It had this open before its connection, or the daemon, ended.
-    pub reclaim: bool,
+    /// It had this open, of this number, before its connection, or the daemon, ended.
+    pub reclaim: Option<OpenId>,
     /// It takes a deny mode to which the kernel cannot hold local processes.
     pub advisory_ok: bool,
     /// Where a lease is in the way, it is answered once that has been recalled.

@@ -2,8 +2,8 @@
 
 use super::*;
 
-fn reclaim(id: u8, access: Access) -> OpenRequest {
-    OpenRequest { reclaim: true, ..open_request(id, access, Deny::None) }
+fn reclaim(open: OpenId, id: u8, access: Access) -> OpenRequest {
+    OpenRequest { reclaim: Some(open), ..open_request(id, access, Deny::None) }
 }
 
 fn reclaim_lease(open: OpenId, kind: LeaseKind) -> LeaseRequest {
@@ -33,7 +33,7 @@ fn a_second_connection_takes_over_and_the_first_one_s_end_changes_nothing() {
     assert_eq!(again, ann);
     assert_eq!(rig.upcalls(), [Effect::Disconnect { connection: Connection(1) }]);
     rig.table.disconnect(ann, Connection(1), rig.now);
-    let reply = rig.table.open(ann, reclaim(1, Access::Both), rig.now);
+    let reply = rig.table.open(ann, reclaim(open, 1, Access::Both), rig.now);
     assert_eq!(reply, Reply::Now(Ok(Granted::Opened { open, advisory: false })));
 }
 
@@ -45,7 +45,7 @@ fn a_client_that_comes_back_gets_the_same() {
     rig.disconnect(ann);
     rig.pass(secs(14));
     assert_eq!(rig.begin("ann"), ann);
-    let reply = rig.table.open(ann, reclaim(1, Access::Both), rig.now);
+    let reply = rig.table.open(ann, reclaim(open, 1, Access::Both), rig.now);
     assert_eq!(reply, Reply::Now(Ok(Granted::Opened { open, advisory: false })));
     let reply = rig.table.lease(ann, reclaim_lease(open, W), rig.now);
     assert_eq!(reply, Reply::Now(Ok(Granted::Leased { kind: W, advisory: false })));
@@ -72,15 +72,15 @@ fn what_is_not_reclaimed_ends_though_its_client_is_back() {
     rig.disconnect(ann);
     rig.pass(secs(5));
     rig.begin("ann");
-    let reply = rig.table.open(ann, reclaim(2, Access::Read), rig.now);
+    let reply = rig.table.open(ann, reclaim(second, 2, Access::Read), rig.now);
     assert_eq!(reply, Reply::Now(Ok(Granted::Opened { open: second, advisory: false })));
     // Once each.
-    let reply = rig.table.open(ann, reclaim(2, Access::Read), rig.now);
+    let reply = rig.table.open(ann, reclaim(second, 2, Access::Read), rig.now);
     assert_eq!(reply, Reply::Now(Err(Refusal::NoReclaim)));
     // Connecting again and again gives no more time.
     rig.disconnect(ann);
     rig.begin("ann");
-    let reply = rig.table.open(ann, reclaim(2, Access::Read), rig.now);
+    let reply = rig.table.open(ann, reclaim(second, 2, Access::Read), rig.now);
     assert_eq!(reply, Reply::Now(Ok(Granted::Opened { open: second, advisory: false })));
     rig.pass(secs(10));
     let opens: Vec<OpenId> =
@@ -97,7 +97,7 @@ fn what_is_not_claimed_ends_when_its_client_says_that_it_has_reclaimed_all() {
     rig.open(ann, 1, Access::Read);
     rig.disconnect(ann);
     rig.begin("ann");
-    let reply = rig.table.open(ann, reclaim(1, Access::Both), rig.now);
+    let reply = rig.table.open(ann, reclaim(open, 1, Access::Both), rig.now);
     assert_eq!(reply, Reply::Now(Ok(Granted::Opened { open, advisory: false })));
     let reply = rig.table.lease(ann, reclaim_lease(open, W), rig.now);
     assert_eq!(reply, Reply::Now(Ok(Granted::Leased { kind: W, advisory: false })));
@@ -128,7 +128,7 @@ fn locks_that_are_not_claimed_end_when_their_client_says_that_it_has_reclaimed_a
     assert_eq!(rig.answer(reply), Ok(Granted::Locked { advisory: false }));
     rig.disconnect(ann);
     rig.begin("ann");
-    let reply = rig.table.open(ann, reclaim(1, Access::Both), rig.now);
+    let reply = rig.table.open(ann, reclaim(open, 1, Access::Both), rig.now);
     assert_eq!(reply, Reply::Now(Ok(Granted::Opened { open, advisory: false })));
     // All of one, of another a part and that as less, nothing of the third; and one more.
     for lock in [
@@ -167,7 +167,7 @@ fn claims_of_more_locks_than_there_may_be_let_none_end() {
     rig.lock((ann, open), 0, 100, LockKind::Write);
     rig.disconnect(ann);
     rig.begin("ann");
-    let reply = rig.table.open(ann, reclaim(1, Access::Both), rig.now);
+    let reply = rig.table.open(ann, reclaim(open, 1, Access::Both), rig.now);
     assert_eq!(reply, Reply::Now(Ok(Granted::Opened { open, advisory: false })));
     for start in 0..10 {
         let reply = rig.table.lock(ann, reclaim_lock(open, 10 * start, 1), rig.now);
@@ -223,7 +223,7 @@ fn nothing_is_left_of_a_client_that_does_not_come_back() {
 #[test]
 fn a_recall_runs_on_while_its_holder_is_away_and_is_repeated_when_it_is_back() {
     let mut rig = Rig::new();
-    let (ann, _) = rig.holder("ann", W);
+    let (ann, open) = rig.holder("ann", W);
     let bob = rig.begin("bob");
     rig.disconnect(ann);
     assert_eq!(rig.try_open(bob, 1, Access::Read, Deny::None), Err(Refusal::Recalling));
@@ -234,7 +234,7 @@ fn a_recall_runs_on_while_its_holder_is_away_and_is_repeated_when_it_is_back() {
     let told = rig.upcalls();
     assert_eq!(recalls(&told), [(ann, Keep::Read)]);
     assert!(matches!(told[0], Effect::Recall { deadline: until, .. } if until == deadline));
-    let reply = rig.table.open(ann, reclaim(1, Access::Both), rig.now);
+    let reply = rig.table.open(ann, reclaim(open, 1, Access::Both), rig.now);
     assert!(matches!(reply, Reply::Now(Ok(_))));
     rig.pass(secs(50));
     assert_eq!(revoked(&rig.upcalls()), [ann]);
@@ -255,7 +255,7 @@ fn after_a_restart_only_reclaims_are_accepted_for_a_while() {
     let mut rig = Rig::restarted();
     let ann = rig.begin("ann");
     assert_eq!(rig.try_open(ann, 1, Access::Both, Deny::None), Err(Refusal::Grace));
-    let reply = rig.table.open(ann, reclaim(1, Access::Both), rig.now);
+    let reply = rig.table.open(ann, reclaim(OpenId(1), 1, Access::Both), rig.now);
     let open = opened(rig.finished(reply)).expect("reclaimed");
     assert!(open.0 > 1_000, "an earlier daemon's number");
     assert_eq!(rig.try_lease(ann, open, W), Err(Refusal::Grace));
@@ -274,7 +274,7 @@ fn after_a_restart_only_reclaims_are_accepted_for_a_while() {
     assert_eq!(rig.table.change(ann, grows, rig.now), Reply::Now(Err(Refusal::Grace)));
     rig.pass(secs(15));
     rig.open(ann, 1, Access::Both);
-    let reply = rig.table.open(ann, reclaim(1, Access::Both), rig.now);
+    let reply = rig.table.open(ann, reclaim(open, 1, Access::Both), rig.now);
     assert_eq!(reply, Reply::Now(Err(Refusal::NoReclaim)));
 }
 
@@ -282,11 +282,11 @@ fn after_a_restart_only_reclaims_are_accepted_for_a_while() {
 fn reclaims_that_conflict_with_one_another_are_refused() {
     let mut rig = Rig::restarted();
     let (ann, bob) = (rig.begin("ann"), rig.begin("bob"));
-    let reply = rig.table.open(ann, reclaim(1, Access::Both), rig.now);
+    let reply = rig.table.open(ann, reclaim(OpenId(1), 1, Access::Both), rig.now);
     let open = opened(rig.finished(reply)).expect("reclaimed");
     let reply = rig.table.lease(ann, reclaim_lease(open, W), rig.now);
     rig.finished(reply).expect("reclaimed");
-    let reply = rig.table.open(bob, reclaim(1, Access::Read), rig.now);
+    let reply = rig.table.open(bob, reclaim(OpenId(1), 1, Access::Read), rig.now);
     assert_eq!(rig.finished(reply), Err(Refusal::Conflict(client("ann"))));
     assert_eq!(rig.upcalls(), []);
 }
@@ -297,7 +297,7 @@ fn what_a_client_gets_while_it_reclaims_it_keeps() {
     let (ann, open) = rig.holder("ann", W);
     rig.disconnect(ann);
     rig.begin("ann");
-    rig.table.open(ann, reclaim(1, Access::Both), rig.now);
+    rig.table.open(ann, reclaim(open, 1, Access::Both), rig.now);
     rig.table.lease(ann, reclaim_lease(open, W), rig.now);
     // The answer to a recall that is sent again.
     rig.give_back(ann, open, W, Keep::Read).expect("it held one");
@@ -311,10 +311,44 @@ fn what_a_client_gets_while_it_reclaims_it_keeps() {
 fn the_end_of_a_grace_period_is_not_waited_for_by_a_test() {
     let mut rig = Rig::restarted();
     let ann = rig.begin("ann");
-    let reply = rig.table.open(ann, reclaim(1, Access::Both), rig.now);
+    let reply = rig.table.open(ann, reclaim(OpenId(1), 1, Access::Both), rig.now);
     let Ok(Granted::Opened { open, .. }) = rig.answer(reply) else { panic!("not reclaimed") };
     let test = |rig: &mut Rig| rig.table.test_lock(ann, (open, 1), LockKind::Write, range(0, 1), rig.now);
     assert_eq!(test(&mut rig), Err(Refusal::Grace));
     rig.now += secs(16);
     assert_eq!(test(&mut rig), Ok(None));
+}
+
+#[test]
+fn of_opens_that_are_alike_each_is_reclaimed_by_its_number() {
+    let mut rig = Rig::new();
+    let ann = rig.begin("ann");
+    let [first, second] = [rig.open(ann, 1, Access::Both), rig.open(ann, 1, Access::Both)];
+    rig.lock((ann, second), 0, 10, LockKind::Write);
+    rig.disconnect(ann);
+    rig.begin("ann");
+    // The first one was closed, but the connection ended before the daemon heard of it.
+    let reply = rig.table.open(ann, reclaim(second, 1, Access::Both), rig.now);
+    assert_eq!(reply, Reply::Now(Ok(Granted::Opened { open: second, advisory: false })));
+    let reply = rig.table.lock(ann, reclaim_lock(second, 0, 10), rig.now);
+    assert_eq!(reply, Reply::Now(Ok(Granted::Locked { advisory: false })));
+    rig.table.reclaimed(ann, rig.now).expect("connected");
+    assert_eq!((rig.table.census().opens, rig.table.census().locks), (1, 1));
+    assert_eq!(rig.table.close(ann, first, rig.now), Err(Refusal::NotOpen));
+}
+
+#[test]
+fn a_lock_is_not_reclaimed_before_its_open_is() {
+    let mut rig = Rig::new();
+    let ann = rig.begin("ann");
+    let [first, second] = [rig.open(ann, 1, Access::Both), rig.open(ann, 1, Access::Both)];
+    rig.lock((ann, first), 0, 10, LockKind::Write);
+    rig.disconnect(ann);
+    rig.begin("ann");
+    rig.table.open(ann, reclaim(second, 1, Access::Both), rig.now);
+    let reply = rig.table.lock(ann, reclaim_lock(second, 0, 10), rig.now);
+    assert_eq!(reply, Reply::Now(Err(Refusal::NoReclaim)));
+    rig.table.open(ann, reclaim(first, 1, Access::Both), rig.now);
+    let reply = rig.table.lock(ann, reclaim_lock(first, 0, 10), rig.now);
+    assert_eq!(reply, Reply::Now(Ok(Granted::Locked { advisory: false })));
 }

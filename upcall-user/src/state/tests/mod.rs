@@ -212,7 +212,7 @@ fn open_request(id: u8, access: Access, deny: Deny) -> OpenRequest {
         deny,
         lease_id: LeaseId([id; 16]),
         cookie: 5,
-        reclaim: false,
+        reclaim: None,
         advisory_ok: false,
         wait: false,
     }

@@ -16,19 +16,18 @@ impl Naive {
         if !self.connected(client) {
             return now(Refusal::NotBegun);
         }
-        if !wish.reclaim && self.in_grace() {
+        if wish.reclaim.is_none() && self.in_grace() {
             return now(Refusal::Grace);
         }
-        if wish.reclaim {
+        if let Some(id) = wish.reclaim {
             let denied = self.file(wish.inode).denied;
             let same = |it: &OpenRequest| {
                 (it.inode, it.access, it.deny, it.lease_id, it.cookie)
                     == (wish.inode, wish.access, wish.deny, wish.lease_id, wish.cookie)
             };
-            let awaited = self
-                .opens
-                .iter_mut()
-                .find(|it| it.holder.client == client && it.claim == Claim::Awaited && same(&it.wish));
+            let awaited = self.opens.iter_mut().find(|it| {
+                (it.holder.client, it.id, it.claim) == (client, id, Claim::Awaited) && same(&it.wish)
+            });
             if let Some(open) = awaited {
                 (open.claim, open.until) = (Claim::Reclaimed, None);
                 let advisory = denied.union(wish.deny) != denied;
@@ -136,11 +135,14 @@ impl Naive {
         }
         if lock.reclaim {
             let owner = Owner { client, number: lock.owner };
+            let awaited: Vec<_> =
+                self.opens.iter().filter(|it| it.claim == Claim::Awaited).map(|it| it.id).collect();
             let own: Vec<_> = self
                 .bytes
                 .iter()
                 .filter(|it| (it.inode, it.owner) == (inode, owner) && it.kind >= lock.kind)
                 .filter(|it| lock.range.start() <= it.at && it.at <= lock.range.last())
+                .filter(|it| !awaited.contains(&it.open))
                 .collect();
             if own.len() as u64 == lock.range.length() {
                 let advisory = own.iter().any(|it| it.advisory);

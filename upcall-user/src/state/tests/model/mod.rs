@@ -91,7 +91,8 @@ fn open() -> impl Strategy<Value = Op> {
                     deny,
                     lease_id,
                     cookie: 0,
-                    reclaim,
+                    // Of an open that never was.
+                    reclaim: reclaim.then_some(OpenId(0)),
                     advisory_ok,
                     wait,
                 },

@@ -81,7 +81,7 @@ impl Naive {
         }
         let keep = if access.writes() { Keep::None } else { Keep::Read };
         let (reclaim, wait) = match request.what {
-            What::Open(wish) => (wish.reclaim, wish.wait),
+            What::Open(wish) => (wish.reclaim.is_some(), wish.wait),
             _ => (false, false),
         };
         let exceeds = |it: &Holder| *it != holder && self.held(inode, *it) > keep.kind();

@@ -109,7 +109,8 @@ impl Run {
                 let awaited: Vec<_> =
                     self.naive.opens.iter().filter(|it| it.claim == Claim::Awaited).collect();
                 if let Some(open) = awaited.get(at % awaited.len().max(1)) {
-                    let (by, wish) = (open.holder.client, OpenRequest { reclaim: true, ..open.wish });
+                    let (by, wish) =
+                        (open.holder.client, OpenRequest { reclaim: Some(open.id), ..open.wish });
                     let expected = self.naive.call_open(by, wish);
                     let told = self.table.open(by, wish, now);
                     self.reply(by, told, expected);
