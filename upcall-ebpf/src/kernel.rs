@@ -79,7 +79,7 @@ pub fn copy(inode: u64, room: *mut [u64; INODE_WORDS]) -> Ptr {
     room as Ptr
 }
 
-/// A field of the structure that field `base` of `ptr` points to.
+/// The pointer in the field at `offset` of what `ptr` points to.
 #[inline(always)]
 pub fn follow(ptr: Ptr, offset: u32) -> Ptr {
     load(ptr, offset)
