@@ -19,6 +19,13 @@ const RESERVE: u32 = 64;
 /// The same, as a part of all.
 const RESERVED_PART: u32 = 16;
 
+/// An inode that waits for a client.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Unclaimed {
+    /// Left by another daemon, and not looked at by this one.
+    adopted: bool,
+}
+
 impl Hub {
     /// Takes over what an earlier daemon watched. `gap`: there may have been changes that nobody marked. `since`: the
     /// coarse clock before the earlier daemon's programs gave way to this one's. Returns the number of inodes.
@@ -35,7 +42,7 @@ impl Hub {
         for &slot in &adopted {
             state.resume(slot, gap, since);
             let until = now + state.grace;
-            state.unclaimed.insert(slot, until, true);
+            state.unclaimed.insert(slot, until, Unclaimed { adopted: true });
         }
         for (below, slot) in aliases {
             state.adopt_alias(below, slot);
@@ -123,12 +130,12 @@ impl State {
 
     /// Somebody is interested in a slot again, if it is one of those that wait.
     pub(super) fn claim(&mut self, slot: u32, probe: &Probe, origin: Option<Origin>) {
-        let Some(entry) = self.unclaimed.remove(slot) else { return };
+        let Some(Unclaimed { adopted }) = self.unclaimed.remove(slot) else { return };
         if let Some(watched) = self.registry.watched_mut(slot) {
             watched.origin = origin;
             watched.overlay = probe.overlay != 0;
         }
-        if !entry.adopted {
+        if !adopted {
             return;
         }
         #[cfg(feature = "sabotage")]
@@ -158,7 +165,7 @@ impl State {
     pub(super) fn leave(&mut self, slot: u32) {
         let wait = self.grace > Duration::ZERO && self.has_reserve() && self.registry.is_attached(slot);
         match wait {
-            true => self.unclaimed.insert(slot, Instant::now() + self.grace, false),
+            true => self.unclaimed.insert(slot, Instant::now() + self.grace, Unclaimed { adopted: false }),
             false => self.release(slot),
         }
     }
@@ -169,7 +176,7 @@ impl State {
             if self.has_reserve() {
                 return;
             }
-            let Some(slot) = self.unclaimed.pop() else { return };
+            let Some((slot, _)) = self.unclaimed.pop() else { return };
             self.release(slot);
         }
     }

@@ -5,12 +5,12 @@
 mod adopt;
 mod changes;
 mod clients;
+mod deadlines;
 mod devices;
 mod due;
 mod index;
 mod kernel;
 mod layers;
-mod lifetimes;
 mod names;
 mod orphans;
 mod register;
@@ -19,7 +19,6 @@ mod settle;
 mod slots;
 mod status;
 mod trail;
-mod unclaimed;
 mod unmount;
 
 #[cfg(test)]
@@ -47,14 +46,14 @@ pub use slots::{Slots, Words};
 pub use status::{ClientStatus, HubStatus, Totals};
 pub use unmount::Look;
 
+use adopt::Unclaimed;
 use clients::Clients;
+use deadlines::Deadlines;
 use devices::Devices;
 use due::Due;
-use lifetimes::Lifetimes;
 use names::Directories;
 use registry::{Dropped, Registry};
 use trail::Trail;
-use unclaimed::Unclaimed;
 
 /// Bounds on what clients may make the daemon hold.
 #[derive(Clone, Copy, Debug)]
@@ -93,12 +92,15 @@ struct State {
     devices: Devices,
     /// The inode below an overlay's, whose changes mark the slot too, by slot.
     below: HashMap<u32, Key>,
-    unclaimed: Unclaimed,
+    /// Slots of inodes that nobody is interested in at the moment: their clients are gone, or the daemon that had them.
+    /// They go on being marked for a while, so that a client that comes back learns what has changed and what has not.
+    unclaimed: Deadlines<u32, Instant, Unclaimed>,
     grace: Duration,
     /// Nanoseconds by which the kernel's coarse clock steps.
     tick: u64,
     volatile: Option<Duration>,
-    lifetimes: Lifetimes,
+    /// Interests that end by themselves.
+    lifetimes: Deadlines<u64, Instant>,
     directories: Directories,
     clients: Clients,
     /// Clients that have left and whose interests are still to be taken away.
@@ -139,11 +141,11 @@ impl Hub {
             orphans: Trail::new(pace.tick),
             devices: Devices::default(),
             below: HashMap::new(),
-            unclaimed: Unclaimed::default(),
+            unclaimed: Deadlines::default(),
             grace: pace.grace,
             tick: pace.tick.max(1),
             volatile: pace.volatile,
-            lifetimes: Lifetimes::default(),
+            lifetimes: Deadlines::default(),
             directories: Directories::default(),
             clients: Clients::default(),
             leaving: Vec::new(),
@@ -198,7 +200,7 @@ impl Hub {
     ) -> Result<(), NoInterest> {
         let mut state = self.lock();
         state.registry.find(client, interest)?;
-        state.lifetimes.set(interest, lifetime, Instant::now());
+        state.set_lifetime(interest, lifetime);
         drop(state);
         self.reschedule();
         Ok(())
@@ -285,11 +287,11 @@ impl Hub {
             gone.extend(state.look_at_orphan(slot, look, now));
         }
         for _ in 0..STEP {
-            let Some(interest) = state.lifetimes.pop_over(Instant::now()) else { break };
+            let Some((interest, ())) = state.lifetimes.pop_over(Instant::now()) else { break };
             wake.extend(state.registry.expire(interest));
         }
         for _ in 0..STEP {
-            let Some(slot) = state.unclaimed.pop_over(Instant::now()) else { break };
+            let Some((slot, _)) = state.unclaimed.pop_over(Instant::now()) else { break };
             state.release(slot);
         }
         state.clear();
@@ -351,6 +353,16 @@ impl Hub {
 }
 
 impl State {
+    /// Starts or restarts a lifetime; `None` means for ever.
+    fn set_lifetime(&mut self, interest: u64, lifetime: Option<Duration>) {
+        match lifetime.and_then(|lifetime| Instant::now().checked_add(lifetime)) {
+            Some(end) => self.lifetimes.insert(interest, end, ()),
+            None => {
+                self.lifetimes.remove(interest);
+            }
+        }
+    }
+
     fn due(&self) -> Due {
         Due {
             look: self.trail.next_due().into_iter().chain(self.orphans.next_due()).min(),

@@ -113,7 +113,7 @@ impl State {
             let live = live?;
             let probe = probe.inspect_err(|_| self.withdraw(client, live.interest))?;
             if lifetime.is_some() {
-                self.lifetimes.set(live.interest, lifetime, Instant::now());
+                self.set_lifetime(live.interest, lifetime);
             }
             Ok(self.describe(&live, &probe, known, clock))
         });
