@@ -9,7 +9,7 @@ use std::{
 use upcall_common::abi::{Attrs, Key, Originator, Probe};
 
 use super::{
-    Hub, Origin, STEP, State,
+    Hub, Origin, State,
     settle::{self, UNDER_WAY},
     slots::{QUARANTINE, View},
 };
@@ -56,9 +56,9 @@ impl Hub {
     /// everybody at the end of what is under way now. Goes a step, beginning with slot `from`; returns where to go on.
     pub fn distrust(&self, from: u32) -> Option<u32> {
         let mut state = self.lock();
-        let (before, used) = (state.due(), state.slots.used());
-        let end = used.min(from.saturating_add(STEP as u32));
-        for slot in from..end {
+        let before = state.due();
+        let (slots, next) = state.step(from);
+        for slot in slots {
             state.raise(slot);
             if state.is_busy(slot) {
                 state.note(slot, UNDER_WAY, Originator::Unknown);
@@ -69,7 +69,7 @@ impl Hub {
         if sooner {
             self.reschedule();
         }
-        (end < used).then_some(end)
+        next
     }
 
     /// Whether nothing is watched, so that nothing would be lost without the maps.

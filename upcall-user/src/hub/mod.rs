@@ -28,14 +28,17 @@ mod tests;
 
 use std::{
     collections::HashMap,
+    ops::Range,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use tokio::sync::Notify;
-use upcall_common::abi::{Attrs, Key};
+use upcall_common::abi::Key;
 
+pub use changes::Upcall;
 pub use clients::{ClientInfo, Process};
+pub use due::Schedule;
 pub use index::{Bucket, Index};
 pub use kernel::{Kernel, KernelCounts};
 pub use names::{Directory, Mark, Named, Names, Waiting};
@@ -50,7 +53,6 @@ use adopt::Unclaimed;
 use clients::Clients;
 use deadlines::Deadlines;
 use devices::Devices;
-use due::Due;
 use names::Directories;
 use registry::{Dropped, Registry};
 use trail::Trail;
@@ -108,27 +110,6 @@ struct State {
     limits: Limits,
     totals: Totals,
     started: Instant,
-}
-
-/// An upcall that is ready to be written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Upcall {
-    pub interest: u64,
-    pub cookie: u64,
-    pub changes: u32,
-    pub version: u64,
-    pub attrs: Option<Attrs>,
-    pub ended: bool,
-    pub names: Names,
-}
-
-/// What the dispatcher must do next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Schedule {
-    /// Nanoseconds of the kernel's coarse clock, from now, until a slot's tick is over.
-    pub settle_in: Option<Duration>,
-    /// When the next interest ends by itself.
-    pub expire_at: Option<Instant>,
 }
 
 impl Hub {
@@ -206,145 +187,6 @@ impl Hub {
         Ok(())
     }
 
-    /// Takes changes off slots; returns the clients that nothing waited for before, for [`Hub::wake`].
-    #[must_use]
-    pub fn take(&self, dirty: impl IntoIterator<Item = u32>) -> Vec<ClientIndex> {
-        let mut wake = Vec::new();
-        let mut state = self.lock();
-        for slot in dirty {
-            state.take(slot, &mut wake);
-        }
-        wake
-    }
-
-    /// Upcalls wait for the client.
-    pub fn wake(&self, client: ClientIndex) {
-        self.lock().clients.notify(client);
-    }
-
-    /// Takes changes off slots and wakes the clients.
-    pub fn dispatch(&self, dirty: impl IntoIterator<Item = u32>) {
-        let mut wake = Vec::new();
-        let mut state = self.lock();
-        for slot in dirty {
-            state.take(slot, &mut wake);
-        }
-        state.wake(&wake);
-    }
-
-    /// Looks at every slot: the ring could not name them all.
-    pub fn scan(&self) {
-        let used = {
-            let mut state = self.lock();
-            state.totals.scans += 1;
-            state.slots.used()
-        };
-        // In steps, so that connections get the lock in between.
-        for start in (0..used).step_by(STEP) {
-            self.dispatch(start..used.min(start.saturating_add(STEP as u32)));
-        }
-    }
-
-    /// Slots of the inodes that a client is interested in: what [`Hub::catch_up`] is to be called with.
-    pub fn slots_of(&self, client: ClientIndex) -> Vec<u32> {
-        self.lock().registry.slots_of(client)
-    }
-
-    /// Makes sure that every change of these slots completed before this call waits for the clients (or has
-    /// been sent). For more than [`STEP`] slots call it several times and let others run in between.
-    pub fn catch_up(&self, slots: &[u32]) {
-        let mut wake = Vec::new();
-        let mut state = self.lock();
-        state.look_for_skips();
-        for &slot in slots {
-            state.take(slot, &mut wake);
-            state.retell(slot, &mut wake);
-        }
-        state.wake(&wake);
-    }
-
-    /// The last turn in a client's queue: once the upcalls up to it are sent, all that waits now is sent.
-    pub fn last_turn(&self, client: ClientIndex) -> u64 {
-        self.lock().registry.last_turn(client)
-    }
-
-    /// Settles slots whose tick is over, ends interests whose lifetime is, and takes those of clients that have
-    /// left away: a step of each. Returns inodes that are no longer where they were: the caller finds out
-    /// whether they still exist and says so with [`Hub::deleted`].
-    pub fn tick(&self) -> Vec<Gone> {
-        let (mut wake, mut gone) = (Vec::new(), Vec::new());
-        let mut state = self.lock();
-        let now = state.kernel.coarse_now();
-        if state.trail.next_due().is_some_and(|due| due <= now) {
-            state.look_for_skips();
-        }
-        for _ in 0..STEP {
-            let Some((slot, unsettled)) = state.trail.pop_due(now) else { break };
-            gone.extend(state.settle(slot, unsettled, now, false, &mut wake));
-        }
-        for _ in 0..STEP {
-            let Some((slot, look)) = state.orphans.pop_due(now) else { break };
-            gone.extend(state.look_at_orphan(slot, look, now));
-        }
-        for _ in 0..STEP {
-            let Some((interest, ())) = state.lifetimes.pop_over(Instant::now()) else { break };
-            wake.extend(state.registry.expire(interest));
-        }
-        for _ in 0..STEP {
-            let Some((slot, _)) = state.unclaimed.pop_over(Instant::now()) else { break };
-            state.release(slot);
-        }
-        state.clear();
-        state.wake(&wake);
-        gone
-    }
-
-    /// The inode that a slot stood for is deleted.
-    pub fn deleted(&self, gone: &Gone) {
-        let mut wake = Vec::new();
-        let mut state = self.lock();
-        state.forget(gone, &mut wake);
-        state.wake(&wake);
-    }
-
-    pub fn schedule(&self) -> Schedule {
-        let state = self.lock();
-        let Due { look, expire_at } = state.due();
-        let settle_in = look.map(|due| Duration::from_nanos(due.saturating_sub(state.kernel.coarse_now())));
-        let settle_in = if state.leaving.is_empty() { settle_in } else { Some(Duration::ZERO) };
-        Schedule { settle_in, expire_at }
-    }
-
-    fn reschedule(&self) {
-        self.rescheduled.notify_one();
-    }
-
-    /// Resolves when [`Hub::schedule`] may say something new.
-    pub async fn rescheduled(&self) {
-        self.rescheduled.notified().await;
-    }
-
-    /// Takes up to `max` upcalls that wait for the client, with turns up to `last`.
-    pub fn take_upcalls(&self, client: ClientIndex, max: usize, last: u64) -> Vec<Upcall> {
-        let mut state = self.lock();
-        let mut dropped = Vec::new();
-        let pending = state.registry.take(client, max, last, &mut dropped);
-        let upcalls = pending
-            .into_iter()
-            .map(|it| Upcall {
-                interest: it.interest,
-                cookie: it.cookie,
-                changes: it.changes,
-                version: it.version,
-                attrs: state.slots.get(it.slot).and_then(|slot| slot.attrs(it.version)),
-                ended: it.ended,
-                names: it.names,
-            })
-            .collect();
-        state.dropped(dropped);
-        upcalls
-    }
-
     /// How many interests an inode has, and how many would be told of such a change by `tgid`.
     pub fn audience(&self, key: &Key, changes: u32, tgid: u32) -> (usize, usize) {
         let state = self.lock();
@@ -363,43 +205,32 @@ impl State {
         }
     }
 
-    fn due(&self) -> Due {
-        Due {
-            look: self.trail.next_due().into_iter().chain(self.orphans.next_due()).min(),
-            expire_at: self.lifetimes.next_end().into_iter().chain(self.unclaimed.next_end()).min(),
-        }
-    }
-
-    /// Slots are settled by what is known of skipped hooks now; marks from here on count from it.
-    fn look_for_skips(&mut self) {
-        self.trail.skipped = self.kernel.skipped();
-    }
-
     /// Takes a step's worth of interests away from clients that have left.
     fn clear(&mut self) {
         let Some(&client) = self.leaving.last() else { return };
         match self.registry.clear(client, STEP) {
-            Some(dropped) => {
-                for Dropped { id, freed } in dropped {
-                    self.lifetimes.remove(id);
-                    if let Some(slot) = freed {
-                        self.leave(slot);
-                    }
-                }
-            }
+            Some(dropped) => self.dropped(dropped, Self::leave),
             None => {
                 self.leaving.pop();
             }
         }
     }
 
-    fn dropped(&mut self, dropped: Vec<Dropped>) {
+    /// Interests are no more; `free` gets the slots that nobody is interested in now.
+    fn dropped(&mut self, dropped: Vec<Dropped>, free: impl Fn(&mut Self, u32)) {
         for Dropped { id, freed } in dropped {
             self.lifetimes.remove(id);
             if let Some(slot) = freed {
-                self.release(slot);
+                free(self, slot);
             }
         }
+    }
+
+    /// The slots of a step that begins with `from`, and where the next one begins, if there is one.
+    fn step(&self, from: u32) -> (Range<u32>, Option<u32>) {
+        let used = self.slots.used();
+        let end = used.min(from.saturating_add(STEP as u32));
+        (from..end, (end < used).then_some(end))
     }
 
     /// Nobody is interested in the slot's inode any more.
