@@ -19,7 +19,7 @@ pub use kernel::Flags;
 pub use load::{LoadError, Loaded, Lost, Sizes, load};
 pub use misses::{Look, Misses};
 pub use pins::{PinError, Pins};
-pub use survey::{Exception, Path, Survey, missing_capabilities, survey};
+pub use survey::{Coverage, Exception, Survey, missing_capabilities, survey};
 pub use takeover::Takeover;
 
 /// How changes are seen.
@@ -33,11 +33,8 @@ pub enum Source {
 }
 
 impl Source {
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Fexit => "fexit",
-            Self::Timestamp => "timestamp",
-        }
+    pub fn name(self) -> &'static str {
+        upcall_common::paths::Source::from(self).name()
     }
 
     /// Its BPF programs.

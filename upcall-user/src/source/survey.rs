@@ -15,7 +15,7 @@ use crate::config::DEFAULT_PIN;
 
 /// A mutation path and whether the source that would run sees it.
 #[derive(Clone, Debug, Serialize)]
-pub struct Path {
+pub struct Coverage {
     pub path: &'static str,
     /// What changes.
     pub group: &'static str,
@@ -58,7 +58,7 @@ pub struct Survey {
     pub missing_capabilities: Vec<&'static str>,
     /// The source that `--source auto` would run.
     pub source: Option<Source>,
-    pub paths: Vec<Path>,
+    pub paths: Vec<Coverage>,
 }
 
 /// Smallest maps that load.
@@ -96,7 +96,7 @@ fn attempt(source: Source) -> Result<Vec<Lost>, String> {
     load::rehearse(source, SIZES).map_err(load::why)
 }
 
-fn judge(group: Group, path: &MutationPath, source: Option<Source>, lost: &[Lost]) -> Path {
+fn judge(group: Group, path: &MutationPath, source: Option<Source>, lost: &[Lost]) -> Coverage {
     let seen = match source {
         None => Err("no source works on this kernel".to_owned()),
         Some(source) => see(path, source, lost),
@@ -109,7 +109,7 @@ fn judge(group: Group, path: &MutationPath, source: Option<Source>, lost: &[Lost
         Ok(hook) => (Some(hook), None),
         Err(why) => (None, Some(why)),
     };
-    Path {
+    Coverage {
         path: path.name,
         group: group.name(),
         covered: hook.is_some(),
