@@ -21,7 +21,7 @@ use upcall_common::{
     protocol,
 };
 
-use super::{Misses, Source};
+use super::{Skips, Source};
 use crate::{
     hub::{Kernel, KernelCounts},
     sys::{clock, map::MappedArray},
@@ -80,12 +80,12 @@ impl Flags {
     }
 
     /// See [`Control::misses`].
-    pub(super) fn misses(&self) -> u64 {
+    pub(super) fn skips(&self) -> u64 {
         self.get(word!(misses))
     }
 
-    pub(super) fn set_misses(&self, misses: u64) {
-        self.set(word!(misses), misses);
+    pub(super) fn set_skips(&self, skips: u64) {
+        self.set(word!(misses), skips);
     }
 
     fn get(&self, index: usize) -> u64 {
@@ -136,7 +136,7 @@ pub struct BpfKernel {
     source: Source,
     maps: Maps,
     flags: Flags,
-    misses: Arc<Misses>,
+    skips: Arc<Skips>,
 }
 
 /// The maps that only the hub uses.
@@ -152,9 +152,9 @@ impl BpfKernel {
         source: Source,
         maps: Maps,
         flags: Flags,
-        misses: Arc<Misses>,
+        skips: Arc<Skips>,
     ) -> Self {
-        Self { programs, source, maps, flags, misses }
+        Self { programs, source, maps, flags, skips }
     }
 
     pub fn flags(&self) -> Flags {
@@ -229,8 +229,8 @@ impl Kernel for BpfKernel {
     }
 
     fn skipped(&mut self) -> Option<u64> {
-        self.misses.backed().unwrap_or_else(|error| {
-            tracing::error!(%error, "cannot ask the kernel whether it skipped BPF programs");
+        self.skips.backed().unwrap_or_else(|error| {
+            tracing::error!("{error}");
             None
         })
     }

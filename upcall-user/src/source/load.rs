@@ -23,8 +23,8 @@ use super::{
     btf::{Layout, LayoutError},
     hooks::Program,
     kernel::{BpfKernel, Flags, Maps, Programs},
-    misses::{self, Misses},
     pins::{self, PinError, PinSet, Pins},
+    skips::{self, Skips},
     syscalls,
     takeover::{self, Before, Takeover},
 };
@@ -90,7 +90,7 @@ pub struct Loaded {
     /// Programs of the source that the kernel lacks or refused.
     pub lost: Vec<Lost>,
     pub attached: Vec<&'static Program>,
-    pub misses: Arc<Misses>,
+    pub skips: Arc<Skips>,
     pub kernel: BpfKernel,
     pub slots: Slots,
     pub dirty: RingBuf<MapData>,
@@ -148,7 +148,7 @@ pub fn load(
         Some(set) => keep(set, &programs, links, &flags, before)?,
         None => (links, None),
     };
-    let misses = Arc::new(Misses::of(descriptors(&ebpf, &programs)?, has_net, flags.clone()));
+    let skips = Arc::new(Skips::of(descriptors(&ebpf, &programs)?, has_net, flags.clone()));
     if takeover.is_none() {
         // From here on the pins are whole.
         flags.set_epoch(epoch);
@@ -164,13 +164,13 @@ pub fn load(
     let events = take(&mut ebpf, maps::EVENTS)?.try_into()?;
     let maps = Maps { aliases, counters, probes };
     let epoch = flags.epoch();
-    let kernel = BpfKernel::new(Programs { ebpf, links }, source, maps, flags, Arc::clone(&misses));
+    let kernel = BpfKernel::new(Programs { ebpf, links }, source, maps, flags, Arc::clone(&skips));
     Ok(Loaded {
         source,
         net: has_net,
         lost,
         attached: programs,
-        misses,
+        skips,
         kernel,
         slots,
         dirty,
@@ -202,13 +202,13 @@ fn keep(
     // The new programs are at work by now: what the old ones miss from here on, these see.
     let takeover = match before {
         Some(Before { since, trampolines }) => {
-            let missed = misses::of_programs(old.clone())?.map(|missed| missed + trampolines);
-            Some(Takeover { gap: missed != Some(flags.misses()), since })
+            let skipped = skips::of_programs(&old)?.map(|skipped| skipped + trampolines);
+            Some(Takeover { gap: skipped != Some(flags.skips()), since })
         }
         None => None,
     };
     // Until clients are safe from the gap, and the new programs' count is known.
-    flags.set_misses(u64::MAX);
+    flags.set_skips(u64::MAX);
     let links = set.keep(programs.iter().map(|program| program.name()).zip(links).collect(), flags)?;
     takeover::until_gone(&old);
     Ok((links, takeover))
