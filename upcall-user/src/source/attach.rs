@@ -11,9 +11,9 @@ use upcall_common::abi::maps;
 use super::{
     Source,
     btf::Layout,
+    error::{LoadError, Lost, describe},
     hooks::{FEXIT_CORE, Kind, Program, TRAMPOLINES},
     kernel::Flags,
-    load::{LoadError, Lost, describe},
 };
 
 /// A program at work, for as long as its link lives or is pinned.

@@ -2,6 +2,7 @@
 
 mod attach;
 mod btf;
+mod error;
 mod hooks;
 mod kernel;
 mod load;
@@ -14,9 +15,10 @@ mod takeover;
 use serde::{Deserialize, Serialize};
 
 pub use btf::{Layout, LayoutError};
+pub use error::{LoadError, Lost};
 pub use hooks::{FEXIT, Kind, Program, TIMESTAMP};
 pub use kernel::Flags;
-pub use load::{LoadError, Loaded, Lost, Sizes, load};
+pub use load::{Loaded, Sizes, load};
 pub use pins::{PinError, Pins};
 pub use skips::{Finding, Skips};
 pub use survey::{Coverage, Exception, Survey, missing_capabilities, survey};

@@ -13,9 +13,9 @@ use std::{
 use upcall_common::abi::Hook;
 
 use super::{
+    error::LoadError,
     hooks::{Kind, Program},
     kernel::Flags,
-    load::LoadError,
     takeover::still_loaded,
 };
 

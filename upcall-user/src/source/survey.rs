@@ -8,7 +8,8 @@ use upcall_common::paths::{self, Group, MutationPath};
 use super::{
     Source,
     btf::VMLINUX,
-    load::{self, Lost, Sizes},
+    error::{self, Lost},
+    load::{self, Sizes},
     pins,
 };
 use crate::config::DEFAULT_PIN;
@@ -93,7 +94,7 @@ pub fn survey() -> Survey {
 
 /// Tries a source and says what is lost of it.
 fn attempt(source: Source) -> Result<Vec<Lost>, String> {
-    load::rehearse(source, SIZES).map_err(load::why)
+    load::rehearse(source, SIZES).map_err(error::why)
 }
 
 fn judge(group: Group, path: &MutationPath, source: Option<Source>, lost: &[Lost]) -> Coverage {
