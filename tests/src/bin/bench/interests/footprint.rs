@@ -3,9 +3,9 @@
 use anyhow::Result;
 use tests::daemon::Daemon;
 
-use super::INOTIFY;
 use crate::{
     memory,
+    peers::INOTIFY,
     report::{Figure, Target},
 };
 
