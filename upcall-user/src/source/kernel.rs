@@ -79,13 +79,13 @@ impl Flags {
         self.set(word!(links), links);
     }
 
-    /// See [`Control::misses`].
+    /// See [`Control::skips`].
     pub(super) fn skips(&self) -> u64 {
-        self.get(word!(misses))
+        self.get(word!(skips))
     }
 
     pub(super) fn set_skips(&self, skips: u64) {
-        self.set(word!(misses), skips);
+        self.set(word!(skips), skips);
     }
 
     fn get(&self, index: usize) -> u64 {
