@@ -19,7 +19,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use upcall_client::Address;
 
-use crate::{deadline::wait_for, program, sys::bpf};
+use crate::{deadline::wait_for, fdinfo, program, sys::bpf};
 
 /// What is run as the daemon.
 #[derive(Clone, Debug)]
@@ -174,9 +174,7 @@ impl Daemon {
     /// Runs of its BPF programs that the kernel has skipped: what they would have seen is not shown.
     pub fn skipped(&self) -> Result<u64> {
         let mut skipped = 0;
-        for entry in fs::read_dir(format!("/proc/{}/fdinfo", self.child.id()))? {
-            // A descriptor that has been closed meanwhile is no program.
-            let info = fs::read_to_string(entry?.path()).unwrap_or_default();
+        for info in fdinfo::of(self.pid())? {
             let count = info.lines().find_map(|line| line.strip_prefix("recursion_misses:"));
             skipped += count.map_or(Ok(0), |count| count.trim().parse::<u64>())?;
         }
@@ -186,9 +184,7 @@ impl Daemon {
     /// The ids of its BPF programs.
     fn programs(&self) -> Result<BTreeSet<u32>> {
         let mut programs = BTreeSet::new();
-        for entry in fs::read_dir(format!("/proc/{}/fdinfo", self.child.id()))? {
-            // A descriptor that has been closed meanwhile is no program.
-            let info = fs::read_to_string(entry?.path()).unwrap_or_default();
+        for info in fdinfo::of(self.pid())? {
             let id = info.lines().find_map(|line| line.strip_prefix("prog_id:"));
             programs.extend(id.map(|id| id.trim().parse::<u32>()).transpose()?);
         }

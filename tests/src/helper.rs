@@ -105,31 +105,26 @@ impl Helper {
 
     /// Begins a write of a file that gets stuck in the middle.
     pub fn begin_stuck_write(&mut self, file: &Path) -> Result<()> {
-        self.order(&["stick"], file)?;
-        self.finish()
+        self.carry_out(&["stick"], file)
     }
 
     /// Lets the write that is stuck go on, and waits for its end.
     pub fn finish_stuck_write(&mut self) -> Result<()> {
-        self.order(&["unstick"], Path::new("-"))?;
-        self.finish()
+        self.carry_out(&["unstick"], Path::new("-"))
     }
 
     /// Sets the times of a file.
     pub fn mark(&mut self, file: &Path) -> Result<()> {
-        self.order(&["mark"], file)?;
-        self.finish()
+        self.carry_out(&["mark"], file)
     }
 
     pub fn unlink(&mut self, file: &Path) -> Result<()> {
-        self.order(&["unlink"], file)?;
-        self.finish()
+        self.carry_out(&["unlink"], file)
     }
 
     /// Gives the file another name in its directory.
     pub fn rename(&mut self, file: &Path, name: &str) -> Result<()> {
-        self.order(&["rename", name], file)?;
-        self.finish()
+        self.carry_out(&["rename", name], file)
     }
 
     /// Starts to try; the answer tells the end.
@@ -151,14 +146,12 @@ impl Helper {
 
     /// Opens a file and keeps it open.
     pub fn hold(&mut self, file: &Path) -> Result<()> {
-        self.order(&["hold"], file)?;
-        self.finish()
+        self.carry_out(&["hold"], file)
     }
 
     /// Overwrites the start of the file that it holds open.
     pub fn write_held(&mut self) -> Result<()> {
-        self.order(&["write-held"], Path::new("-"))?;
-        self.finish()
+        self.carry_out(&["write-held"], Path::new("-"))
     }
 
     /// Locks (or unlocks) bytes of the file that it holds open, without waiting, as `fcntl` lockers do. The error number if
@@ -171,13 +164,17 @@ impl Helper {
 
     /// Closes the file that it holds open.
     pub fn release(&mut self) -> Result<()> {
-        self.order(&["release"], Path::new("-"))?;
-        self.finish()
+        self.carry_out(&["release"], Path::new("-"))
     }
 
     /// Waits until what was begun is done.
     pub fn finish(&mut self) -> Result<()> {
         self.answer()?.map_err(|errno| io::Error::from_raw_os_error(errno).into())
+    }
+
+    fn carry_out(&mut self, words: &[&str], path: &Path) -> Result<()> {
+        self.order(words, path)?;
+        self.finish()
     }
 
     fn order(&mut self, words: &[&str], path: &Path) -> Result<()> {

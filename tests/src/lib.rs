@@ -7,6 +7,7 @@ pub mod daemon;
 pub mod deadline;
 pub mod entry;
 pub mod evict;
+pub mod fdinfo;
 pub mod filesystem;
 pub mod helper;
 pub mod listener;

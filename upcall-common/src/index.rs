@@ -1,7 +1,8 @@
 //! From an inode's key to its slot: a table of fixed size in memory that the daemon writes and BPF programs read.
 //!
 //! A key lies in one of two buckets, each a cache line, in the one that was emptier when it came. So a lookup reads two
-//! lines at most, besides the slots whose tags are the same; nothing moves, and nothing is left behind by a removal.
+//! lines at most, besides the slots whose tags are the same; nothing moves, and a removal leaves nothing that
+//! a lookup has to pass.
 //!
 //! There is one writer. It stores a slot's number before the tag that leads to it, and takes the tag away first. A reader
 //! may still meet a tag whose number is another one's by now, or not there yet: it compares the key in the slot itself,
@@ -11,10 +12,10 @@
 use crate::abi::Key;
 
 /// Entries of a bucket.
-pub const ENTRIES: usize = 12;
+pub const BUCKET_ENTRIES: usize = 12;
 /// A bucket in words: twelve tags of a byte, twelve numbers of slots, and one word to spare.
 pub const WORDS: usize = 16;
-const TAGS: usize = ENTRIES / 4;
+const TAGS: usize = BUCKET_ENTRIES / 4;
 /// Slots for each bucket: the table is filled to two thirds at most, where both buckets of a key are never full.
 const SLOTS: u32 = 8;
 /// Two at least: a key's buckets differ.
@@ -115,7 +116,7 @@ pub struct Full;
 pub fn insert(buckets: [&impl Write; 2], place: &Place, slot: u32) -> Result<(), Full> {
     let [first, second] = buckets;
     let bucket = if used(second) < used(first) { second } else { first };
-    let entry = (0..ENTRIES).find(|entry| tag(bucket, *entry) == 0).ok_or(Full)?;
+    let entry = (0..BUCKET_ENTRIES).find(|entry| tag(bucket, *entry) == 0).ok_or(Full)?;
     bucket.store(TAGS + entry, slot);
     set_tag(bucket, entry, place.tag);
     Ok(())
@@ -139,7 +140,7 @@ pub fn repair<B: Write>(
     number: u32,
     place_of: impl Fn(u32) -> Option<Place>,
 ) -> impl Iterator<Item = u32> {
-    (0..ENTRIES).filter(|entry| tag(bucket, *entry) != 0).filter_map(move |entry| {
+    (0..BUCKET_ENTRIES).filter(|entry| tag(bucket, *entry) != 0).filter_map(move |entry| {
         let slot = bucket.load(TAGS + entry);
         let right =
             place_of(slot).is_some_and(|it| it.buckets.contains(&number) && it.tag == tag(bucket, entry));
@@ -151,7 +152,7 @@ pub fn repair<B: Write>(
 }
 
 fn used(bucket: &impl Read) -> usize {
-    (0..ENTRIES).filter(|entry| tag(bucket, *entry) != 0).count()
+    (0..BUCKET_ENTRIES).filter(|entry| tag(bucket, *entry) != 0).count()
 }
 
 fn tag(bucket: &impl Read, entry: usize) -> u8 {

@@ -135,7 +135,10 @@ fn what_has_no_room_is_refused_and_harms_nobody() {
     index.keys = vec![Key::default(); 100];
     let inserted: Vec<bool> =
         (0..100).map(|slot| index.insert(Key::new(1, u64::from(slot)), slot).is_ok()).collect();
-    assert_eq!(inserted.iter().filter(|inserted| **inserted).count(), index.buckets.len() * index::ENTRIES);
+    assert_eq!(
+        inserted.iter().filter(|inserted| **inserted).count(),
+        index.buckets.len() * index::BUCKET_ENTRIES
+    );
     for (slot, inserted) in (0..).zip(inserted) {
         assert_eq!(index.find(Key::new(1, u64::from(slot))), inserted.then_some(slot));
     }

@@ -4,13 +4,14 @@
 //! Two ways to read: [`load`] through a pointer whose type the verifier knows (a fault reads 0), and
 //! [`probe`] through an address that is only a number.
 
+mod task;
+
 use core::ffi::c_void;
 
-use aya_ebpf::helpers::{
-    bpf_get_current_task_btf,
-    generated::{bpf_probe_read_kernel, bpf_task_pt_regs},
-};
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use upcall_common::abi::{ABSENT, Attrs, BUSY_DIO, BUSY_SHARED, BUSY_WRITER, Key, Offsets};
+
+pub use task::{current, in_kernel_thread, originator, submitter, syscall, thread};
 
 use crate::maps::INODE_WORDS;
 
@@ -79,7 +80,7 @@ pub fn copy(inode: u64, room: *mut [u64; INODE_WORDS]) -> Ptr {
     room as Ptr
 }
 
-/// A field of the structure that field `base` of `ptr` points to.
+/// The pointer in the field at `offset` of what `ptr` points to.
 #[inline(always)]
 pub fn follow(ptr: Ptr, offset: u32) -> Ptr {
     load(ptr, offset)
@@ -271,55 +272,4 @@ pub fn above(file: Ptr) -> u64 {
 #[inline(always)]
 pub fn parent_of_dentry(dentry: Ptr) -> Ptr {
     follow(dentry, offset!(dentry_parent))
-}
-
-#[inline(always)]
-pub fn current() -> Ptr {
-    // SAFETY: the helper takes nothing and returns the current task.
-    unsafe { bpf_get_current_task_btf() as Ptr }
-}
-
-/// The number of the system call that the current task is in; `None` where it cannot be read.
-#[inline(always)]
-pub fn syscall() -> Option<i64> {
-    if offset!(regs_syscall) == ABSENT {
-        return None;
-    }
-    // SAFETY: the helper takes a task and returns its saved registers.
-    let regs = unsafe { bpf_task_pt_regs(current() as *mut _) } as Ptr;
-    (!regs.is_null()).then(|| load::<u64>(regs, offset!(regs_syscall)) as i64)
-}
-
-const PF_KTHREAD: u32 = 0x0020_0000;
-
-#[inline(always)]
-pub fn in_kernel_thread() -> bool {
-    load::<u32>(current(), offset!(task_flags)) & PF_KTHREAD != 0
-}
-
-/// The current process; 0 if a kernel thread works for somebody else.
-#[inline(always)]
-pub fn originator() -> u32 {
-    if in_kernel_thread() {
-        return 0;
-    }
-    (aya_ebpf::helpers::bpf_get_current_pid_tgid() >> 32) as u32
-}
-
-#[inline(always)]
-pub fn thread() -> u32 {
-    aya_ebpf::helpers::bpf_get_current_pid_tgid() as u32
-}
-
-/// The process that submitted an io_uring request; 0 where the kernel does not tell.
-#[inline(always)]
-pub fn submitter(request: u64) -> u32 {
-    let task: u64 = if offset!(uring_task) != ABSENT {
-        probe(request, offset!(uring_task))
-    } else if offset!(uring_tctx) != ABSENT {
-        probe(probe(request, offset!(uring_tctx)), offset!(tctx_task))
-    } else {
-        return 0;
-    };
-    probe(task, offset!(task_tgid))
 }

@@ -123,7 +123,7 @@ async fn serve(
         net,
         lost,
         attached,
-        misses,
+        skips,
         kernel,
         slots,
         dirty,
@@ -169,7 +169,7 @@ async fn serve(
         tracing::warn!("not in the initial pid namespace: clients are told of their own changes, too");
     }
     let listeners = Listeners::bind(&config.unix, config.tcp).await?;
-    let gaps = Arc::new(Gaps::new(misses, Arc::clone(&hub)));
+    let gaps = Arc::new(Gaps::new(skips, Arc::clone(&hub)));
     take_over(&hub, takeover)?;
     gaps.look(false).await;
     let (namer, released) = Namer::new(Arc::clone(&exports))?;

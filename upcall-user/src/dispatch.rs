@@ -100,7 +100,7 @@ impl Reader for Turn<'_> {
         false
     }
 
-    fn rest(&mut self) {
+    fn arm(&mut self) {
         self.drained = true;
         self.ready.clear_ready();
     }

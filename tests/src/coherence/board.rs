@@ -14,7 +14,7 @@ use nix::time::{ClockId, clock_gettime};
 use crate::sys::shared::SharedWords;
 
 /// Most writers, and most clients.
-pub(crate) const MOST: usize = 16;
+pub(crate) const MOST_OF_EACH: usize = 16;
 /// Most stages.
 pub(crate) const STAGES: usize = 64;
 /// Most kinds of actions.
@@ -25,10 +25,10 @@ const HISTORY: usize = 24;
 const PHASE: usize = 0;
 const CHECK: usize = 1;
 const WRITERS: usize = 8;
-const CLIENTS: usize = WRITERS + MOST;
-const EXCUSES: usize = CLIENTS + MOST;
+const CLIENTS: usize = WRITERS + MOST_OF_EACH;
+const EXCUSES: usize = CLIENTS + MOST_OF_EACH;
 /// How often each action has succeeded, and how often any has failed.
-const DONE: usize = EXCUSES + MOST;
+const DONE: usize = EXCUSES + MOST_OF_EACH;
 const FAILED: usize = DONE + ACTIONS;
 const FIRST_STAGE: usize = FAILED + 1;
 /// Of a stage: its lock, how many operations have begun, and how many have ended; then those remembered.
@@ -37,6 +37,12 @@ const BEGUN: usize = 1;
 const ENDED: usize = 2;
 const REMEMBERED: usize = 3;
 const STAGE: usize = REMEMBERED + HISTORY * FIELDS;
+/// Of one that is remembered: see [`Remembered`].
+const BEGUN_NS: usize = 0;
+const ENDED_NS: usize = 1;
+const WRITER: usize = 2;
+const ACTION: usize = 3;
+const ERRNO: usize = 4;
 const FIELDS: usize = 5;
 const WORDS: usize = FIRST_STAGE + STAGES * STAGE;
 
@@ -150,7 +156,13 @@ impl Board {
         };
         self.of(stage, LOCK).fetch_update(SeqCst, SeqCst, lock).ok()?;
         let number = self.of(stage, BEGUN).fetch_add(1, SeqCst);
-        for (field, value) in [(0, now_ns()), (1, 0), (2, writer as u64), (3, action as u64), (4, 0)] {
+        for (field, value) in [
+            (BEGUN_NS, now_ns()),
+            (ENDED_NS, 0),
+            (WRITER, writer as u64),
+            (ACTION, action as u64),
+            (ERRNO, 0),
+        ] {
             self.remembered(stage, number, field).store(value, SeqCst);
         }
         Some(Turn { board: self, stage, number, action, alone, errno: 0 })
@@ -176,11 +188,11 @@ impl Board {
         let field = |number, field| self.remembered(stage, number, field).load(SeqCst);
         (first..begun)
             .map(|number| Remembered {
-                begun_ns: field(number, 0),
-                ended_ns: field(number, 1),
-                writer: field(number, 2),
-                action: field(number, 3),
-                errno: field(number, 4),
+                begun_ns: field(number, BEGUN_NS),
+                ended_ns: field(number, ENDED_NS),
+                writer: field(number, WRITER),
+                action: field(number, ACTION),
+                errno: field(number, ERRNO),
             })
             .collect()
     }
@@ -204,8 +216,8 @@ impl Drop for Turn<'_> {
         let Self { board, stage, number, .. } = *self;
         let count = if self.errno == 0 { DONE + self.action } else { FAILED };
         board.word(count).fetch_add(1, SeqCst);
-        board.remembered(stage, number, 4).store(self.errno, SeqCst);
-        board.remembered(stage, number, 1).store(now_ns(), SeqCst);
+        board.remembered(stage, number, ERRNO).store(self.errno, SeqCst);
+        board.remembered(stage, number, ENDED_NS).store(now_ns(), SeqCst);
         board.of(stage, ENDED).fetch_add(1, SeqCst);
         match self.alone {
             true => board.of(stage, LOCK).store(0, SeqCst),

@@ -29,7 +29,7 @@ const MOMENTARY: [Fault; 7] =
 /// What the daemon may take beyond what it has at the start, and all that it may have to itself: a few times what it
 /// has with so few clients.
 const MORE: u64 = 128 << 20;
-const MOST: u64 = 64 << 20;
+const MOST_MEMORY: u64 = 64 << 20;
 
 /// All that faults can befall.
 pub(crate) struct World<'a> {
@@ -91,7 +91,7 @@ impl World<'_> {
     /// How the daemon's memory is bounded.
     pub(crate) fn check_memory(&self) -> Result<()> {
         let private = self.daemon.private_memory()?;
-        ensure!(private <= MOST, "the daemon has {private} bytes to itself");
+        ensure!(private <= MOST_MEMORY, "the daemon has {private} bytes to itself");
         Ok(())
     }
 

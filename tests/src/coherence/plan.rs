@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use anyhow::{Context, Error, Result, bail, ensure};
 
-use super::board::{MOST, STAGES};
+use super::board::{MOST_OF_EACH, STAGES};
 
 /// As a text: `seed=1 seconds=20 writers=3 clients=6 stages=10 faults=ring,kill`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,8 +112,8 @@ fn set(plan: &mut Plan, key: &str, value: &str) -> Result<()> {
     match key {
         "seed" => plan.seed = value.parse()?,
         "seconds" => plan.seconds = value.parse()?,
-        "writers" => plan.writers = count(MOST)?,
-        "clients" => plan.clients = count(MOST)?,
+        "writers" => plan.writers = count(MOST_OF_EACH)?,
+        "clients" => plan.clients = count(MOST_OF_EACH)?,
         // One more may come for the crowd.
         "stages" => plan.stages = count(STAGES - 1)?,
         "faults" => plan.faults = faults(value)?,

@@ -22,7 +22,7 @@ const RESULTS: [&str; 3] = ["dir/new", "dir2/new", "dir2/other"];
 pub(crate) const CROWD: usize = 400;
 const SIZE: usize = 8192;
 /// A file that has grown beyond this starts anew.
-const MOST: u64 = 256 << 10;
+const MOST_BYTES: u64 = 256 << 10;
 
 /// Something that is watched.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -109,7 +109,7 @@ pub(crate) fn repair(stage: &Path, rng: &mut Rng) -> io::Result<()> {
     for file in FILES.map(|file| stage.join(file)) {
         let there = fs::symlink_metadata(&file);
         let good = match &there {
-            Ok(there) if there.is_file() => (SIZE as u64..MOST).contains(&there.len()),
+            Ok(there) if there.is_file() => (SIZE as u64..MOST_BYTES).contains(&there.len()),
             Ok(_) => {
                 fs::remove_file(&file)?;
                 false

@@ -84,10 +84,10 @@ const ACCESS: &str = "system.posix_acl_access";
 /// One user beside the owner may read: entries of tag, permissions and id after the version of the format.
 fn acl() -> Vec<u8> {
     const NO_ID: u32 = u32::MAX;
-    const ENTRIES: [(u16, u16, u32); 5] =
+    const ACL: [(u16, u16, u32); 5] =
         [(1, 6, NO_ID), (2, 4, 12345), (4, 4, NO_ID), (0x10, 4, NO_ID), (0x20, 4, NO_ID)];
     let mut acl = 2_u32.to_le_bytes().to_vec();
-    for (tag, permissions, id) in ENTRIES {
+    for (tag, permissions, id) in ACL {
         acl.extend_from_slice(&tag.to_le_bytes());
         acl.extend_from_slice(&permissions.to_le_bytes());
         acl.extend_from_slice(&id.to_le_bytes());

@@ -16,7 +16,7 @@ use tests::{
     daemon::Daemon,
     deadline::{in_vm, wait_for},
     entry::{self, Case, MANY_NAMES},
-    file_handle,
+    fdinfo, file_handle,
     filesystem::Filesystem,
     helper::Helper,
     listener::{Listener, block_on},
@@ -314,9 +314,7 @@ fn marks(filesystem: &Filesystem) -> Result<()> {
 /// How many directories the daemon has the kernel report names of.
 fn marked(daemon: &Daemon) -> Result<usize> {
     let mut marks = 0;
-    for fd in fs::read_dir(format!("/proc/{}/fdinfo", daemon.pid()))? {
-        // It may have been closed since.
-        let info = fs::read_to_string(fd?.path()).unwrap_or_default();
+    for info in fdinfo::of(daemon.pid())? {
         marks += info.lines().filter(|line| line.starts_with("fanotify ino:")).count();
     }
     Ok(marks)

@@ -23,6 +23,15 @@ async fn cut(peer: Peer, upcalls: &mut Upcalls) -> String {
     expect_disconnected(upcalls).await
 }
 
+/// As [`watching`], after the connection has broken and the client has come back to a daemon that says `welcome`.
+async fn come_back(welcome: Welcome) -> (Daemon, Client, Upcalls, Peer, Vec<u64>) {
+    let daemon = Daemon::unix();
+    let (client, mut upcalls, peer, interests) = watching(&daemon, options()).await;
+    cut(peer, &mut upcalls).await;
+    let peer = daemon.accept_and_welcome(welcome).await;
+    (daemon, client, upcalls, peer, interests)
+}
+
 async fn expect_disconnected(upcalls: &mut Upcalls) -> String {
     match soon(upcalls.next()).await {
         Some(Notice::Disconnected { reason }) => reason,
@@ -95,10 +104,7 @@ async fn a_daemon_that_says_neither_counts_as_changed() {
 /// A path that led to another inode for a while, whose versions are lower, leads to the first one again.
 #[tokio::test]
 async fn a_version_is_not_held_beyond_its_inode() {
-    let daemon = Daemon::unix();
-    let (_client, mut upcalls, peer, _) = watching(&daemon, options()).await;
-    cut(peer, &mut upcalls).await;
-    let mut peer = daemon.accept_and_welcome(welcome(1)).await;
+    let (daemon, _client, mut upcalls, mut peer, _) = come_back(welcome(1)).await;
     let others = (0..3).map(|number| made(800 + number, 3, Known::Changed)).collect();
     answer(&mut peer, &[10, 10, 10], others).await;
     for _ in 0..3 {
@@ -140,10 +146,7 @@ async fn expect_resync(upcalls: &mut Upcalls, expected: ResyncReason) {
 
 #[tokio::test]
 async fn after_a_new_epoch_all_is_stale_once_every_interest_is_live() {
-    let daemon = Daemon::unix();
-    let (_client, mut upcalls, peer, interests) = watching(&daemon, options()).await;
-    cut(peer, &mut upcalls).await;
-    let mut peer = daemon.accept_and_welcome(by_twos(2)).await;
+    let (daemon, _client, mut upcalls, mut peer, interests) = come_back(by_twos(2)).await;
     let known = [made(900, 3, Known::None), made(901, 3, Known::None)];
     answer(&mut peer, &[0, 0], known.to_vec()).await;
     let (tag, items) = peer.register().await;
@@ -171,10 +174,7 @@ async fn after_a_new_epoch_all_is_stale_once_every_interest_is_live() {
 
 #[tokio::test]
 async fn a_connection_that_breaks_while_all_is_stale_leaves_it_stale() {
-    let daemon = Daemon::unix();
-    let (_client, mut upcalls, peer, interests) = watching(&daemon, options()).await;
-    cut(peer, &mut upcalls).await;
-    let mut peer = daemon.accept_and_welcome(by_twos(2)).await;
+    let (daemon, _client, mut upcalls, mut peer, interests) = come_back(by_twos(2)).await;
     answer(&mut peer, &[0, 0], vec![made(900, 3, Known::None), made(901, 3, Known::None)]).await;
     peer.register().await;
     cut(peer, &mut upcalls).await;
@@ -193,10 +193,7 @@ async fn a_connection_that_breaks_while_all_is_stale_leaves_it_stale() {
 
 #[tokio::test]
 async fn a_resync_while_restoring_waits_for_every_interest() {
-    let daemon = Daemon::unix();
-    let (_client, mut upcalls, peer, interests) = watching(&daemon, options()).await;
-    cut(peer, &mut upcalls).await;
-    let mut peer = daemon.accept_and_welcome(by_twos(1)).await;
+    let (_daemon, _client, mut upcalls, mut peer, interests) = come_back(by_twos(1)).await;
     answer(&mut peer, &[10, 10], vec![made(900, 10, Known::Unchanged), made(901, 10, Known::Unchanged)])
         .await;
     let (tag, _) = peer.register().await;
@@ -214,10 +211,7 @@ async fn a_resync_while_restoring_waits_for_every_interest() {
 
 #[tokio::test]
 async fn a_change_of_epoch_while_restoring_outweighs_other_reasons() {
-    let daemon = Daemon::unix();
-    let (_client, mut upcalls, peer, _) = watching(&daemon, options()).await;
-    cut(peer, &mut upcalls).await;
-    let mut peer = daemon.accept_and_welcome(by_twos(1)).await;
+    let (daemon, _client, mut upcalls, mut peer, _) = come_back(by_twos(1)).await;
     peer.register().await;
     peer.send(&Message::Resync { reason: ResyncReason::Shutdown, text: String::new() }, 0).await;
     cut(peer, &mut upcalls).await;
@@ -246,10 +240,7 @@ async fn times_without_end_are_no_trouble() {
 
 #[tokio::test]
 async fn a_connection_that_breaks_while_restoring_is_restored_again() {
-    let daemon = Daemon::unix();
-    let (_client, mut upcalls, peer, _) = watching(&daemon, options()).await;
-    cut(peer, &mut upcalls).await;
-    let mut peer = daemon.accept_and_welcome(welcome(1)).await;
+    let (daemon, _client, mut upcalls, mut peer, _) = come_back(welcome(1)).await;
     peer.register().await;
     cut(peer, &mut upcalls).await;
     let mut peer = daemon.accept_and_welcome(welcome(1)).await;

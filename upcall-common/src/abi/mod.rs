@@ -68,7 +68,7 @@ pub struct Control {
     /// Pinned links.
     pub links: u64,
     /// Skipped runs of their programs of which clients have been told.
-    pub misses: u64,
+    pub skips: u64,
     /// See [`crate::index::Place::of`]: set with the number of buckets before the first program runs, and 0 until then.
     pub seed: u64,
     pub buckets: u64,

@@ -89,7 +89,7 @@ pub struct Slot {
     pub key: Key,
     /// `i_generation`: tells a reused inode number.
     pub generation: u32,
-    /// 1 while a BPF program stores `attrs`.
+    /// 1 while somebody, on either side, stores `attrs`.
     pub attrs_lock: u32,
     /// The version that `attrs` belong to.
     pub attrs_version: u64,

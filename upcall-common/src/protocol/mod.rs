@@ -70,5 +70,5 @@ pub trait Slot {
     fn net(&self) -> &Self::Word;
 }
 
-/// In [`Slot::lock`]: a BPF program stores attributes.
+/// In [`Slot::lock`]: somebody, on either side, stores attributes.
 pub const LOCKED: u64 = 1 << 32;

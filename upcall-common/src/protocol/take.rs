@@ -8,7 +8,7 @@ pub trait Reader {
     /// Reads records; `false`: there may be more.
     fn drain(&mut self) -> bool;
     /// From now on a new record wakes the daemon.
-    fn rest(&mut self);
+    fn arm(&mut self);
     /// Takes from the slots that were read.
     fn take(&mut self);
     /// Whether the ring had been full: see [`take_scan`].
@@ -22,7 +22,7 @@ pub trait Reader {
 pub fn turn(reader: &mut impl Reader) {
     if reader.drain() {
         // Before the flag is looked at: a record that comes now wakes the daemon again.
-        reader.rest();
+        reader.arm();
     }
     reader.take();
     if reader.take_scan() {
@@ -58,9 +58,10 @@ pub fn version(slot: &impl Slot, mut since: impl FnMut(u64) -> u64) -> (u64, u64
     }
 }
 
-/// The attributes that `load` gets word by word, if they are those of `version` and nobody was storing others meanwhile. Who sees their version and
-/// then no lock sees all of them; who then sees no lock and their version has seen nothing of others. The other order
-/// would let a whole store pass between the two looks.
+/// The attributes that `load` gets word by word, if they are those of `version` and nobody was storing others meanwhile.
+/// Who sees their version and then no lock sees all of them; who then, after loading, sees no lock and still their version
+/// has seen nothing of others. With the looks after loading the other way round, a store that had begun before could end
+/// between them.
 pub fn attrs<A>(slot: &impl Slot, version: u64, load: impl FnOnce() -> A) -> Option<A> {
     let current = || slot.attrs_version().load() == version;
     let unlocked = || slot.lock().load() & LOCKED == 0;

@@ -83,8 +83,8 @@ impl<V: Variant> Reader for Dispatcher<V> {
         true
     }
 
-    fn rest(&mut self) {
-        self.ring.rest();
+    fn arm(&mut self) {
+        self.ring.arm();
     }
 
     fn take(&mut self) {

@@ -117,7 +117,7 @@ impl Records {
     }
 
     /// A wake that comes after [`Self::ready`] counts as a new one.
-    pub fn rest(&mut self) {
+    pub fn arm(&mut self) {
         self.rested = self.seen;
     }
 

@@ -196,7 +196,7 @@ impl Variant for FlagIsLookedAtFirst {
     fn turn(reader: &mut impl Reader) {
         let scan = reader.take_scan();
         if reader.drain() {
-            reader.rest();
+            reader.arm();
         }
         reader.take();
         if scan {
@@ -214,7 +214,7 @@ impl Variant for RestsAfterTheFlag {
             reader.scan();
         }
         if drained && reader.drain() {
-            reader.rest();
+            reader.arm();
         }
     }
 }

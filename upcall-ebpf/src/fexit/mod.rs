@@ -1,6 +1,7 @@
-//! Source `fexit`: trampolines on VFS functions. Each program sees a change after it has happened, with the
-//! process that made it and its result. Above each stands the prototype it relies on; where prototypes differ
-//! between versions, [`crate::kernel::OFFSETS`](crate::kernel) says which one the running kernel has.
+//! Source `fexit`: trampolines on VFS functions. Programs at a function's exit see a change after it has happened, with
+//! its result; those at an entry note what the exit will not show, or mark what no exit tells of. Above each stands the
+//! prototype it relies on; where prototypes differ between versions, [`crate::kernel::offsets`] says which one the running
+//! kernel has.
 //! Programs attach one by one: one that the kernel lacks leaves the others at work.
 
 mod attributes;

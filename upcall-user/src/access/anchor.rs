@@ -4,10 +4,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
+use upcall_common::wire::MAX_HANDLE;
 
 use super::AccessError;
 use super::inode::{Kind, kind, magic_link};
-use crate::sys::handle::{FileHandle, MAX_HANDLE, handle_of, open_handle};
+use crate::sys::handle::{FileHandle, handle_of, open_handle};
 
 /// Opens the file behind an `O_PATH` descriptor for reading, as `open_by_handle_at` wants it.
 pub(super) fn open_readable(anchor: BorrowedFd<'_>) -> Result<OwnedFd, AccessError> {

@@ -47,7 +47,7 @@ pub(super) fn same(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> io::Result<boo
 }
 
 /// The path that opens the very file behind a descriptor.
-pub(super) fn magic_link(file: BorrowedFd<'_>) -> PathBuf {
+pub(crate) fn magic_link(file: BorrowedFd<'_>) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }
 

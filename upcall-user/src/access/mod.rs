@@ -25,6 +25,8 @@ pub use principal::{Principal, PrincipalError};
 pub use resolve::{Resolved, Target, resolve, resolve_batch, verify_handle};
 pub use root::Availability;
 
+pub(crate) use inode::magic_link;
+
 pub use crate::sys::handle::FileHandle;
 
 #[cfg(test)]

@@ -62,7 +62,7 @@ pub(super) async fn run(args: StatusArgs) -> Result<()> {
     }
     writeln!(
         out,
-        "slots      {} of {} used, {} wait for clients that are gone, {} unsettled, {} looked at now and then",
+        "slots      {} of {} used, {} wait for clients that are gone, {} not yet at rest, {} looked at now and then",
         hub["slots_used"], hub["slots"], hub["unclaimed"], hub["unsettled"], hub["resting"]
     )?;
     if hub["net_only"] != 0 {
@@ -74,7 +74,7 @@ pub(super) async fn run(args: StatusArgs) -> Result<()> {
     }
     writeln!(
         out,
-        "marked     {} in the kernel ({} found the slot dirty), {} by the trailing edge",
+        "changes    {} seen by the kernel ({} joined one that still waited), {} told again or found by the daemon",
         kernel["marked"], kernel["coalesced"], hub["retold"]
     )?;
     writeln!(

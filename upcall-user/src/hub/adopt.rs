@@ -9,7 +9,7 @@ use std::{
 use upcall_common::abi::{Attrs, Key, Originator, Probe};
 
 use super::{
-    Hub, Origin, STEP, State,
+    Hub, Origin, State,
     settle::{self, UNDER_WAY},
     slots::{QUARANTINE, View},
 };
@@ -18,6 +18,13 @@ use super::{
 const RESERVE: u32 = 64;
 /// The same, as a part of all.
 const RESERVED_PART: u32 = 16;
+
+/// An inode that waits for a client.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Unclaimed {
+    /// Left by another daemon, and not looked at by this one.
+    adopted: bool,
+}
 
 impl Hub {
     /// Takes over what an earlier daemon watched. `gap`: there may have been changes that nobody marked. `since`: the
@@ -35,7 +42,7 @@ impl Hub {
         for &slot in &adopted {
             state.resume(slot, gap, since);
             let until = now + state.grace;
-            state.unclaimed.insert(slot, until, true);
+            state.unclaimed.insert(slot, until, Unclaimed { adopted: true });
         }
         for (below, slot) in aliases {
             state.adopt_alias(below, slot);
@@ -49,9 +56,9 @@ impl Hub {
     /// everybody at the end of what is under way now. Goes a step, beginning with slot `from`; returns where to go on.
     pub fn distrust(&self, from: u32) -> Option<u32> {
         let mut state = self.lock();
-        let (before, used) = (state.due(), state.slots.used());
-        let end = used.min(from.saturating_add(STEP as u32));
-        for slot in from..end {
+        let before = state.due();
+        let (slots, next) = state.step(from);
+        for slot in slots {
             state.raise(slot);
             if state.is_busy(slot) {
                 state.note(slot, UNDER_WAY, Originator::Unknown);
@@ -62,7 +69,7 @@ impl Hub {
         if sooner {
             self.reschedule();
         }
-        (end < used).then_some(end)
+        next
     }
 
     /// Whether nothing is watched, so that nothing would be lost without the maps.
@@ -123,12 +130,12 @@ impl State {
 
     /// Somebody is interested in a slot again, if it is one of those that wait.
     pub(super) fn claim(&mut self, slot: u32, probe: &Probe, origin: Option<Origin>) {
-        let Some(entry) = self.unclaimed.remove(slot) else { return };
+        let Some(Unclaimed { adopted }) = self.unclaimed.remove(slot) else { return };
         if let Some(watched) = self.registry.watched_mut(slot) {
             watched.origin = origin;
             watched.overlay = probe.overlay != 0;
         }
-        if !entry.adopted {
+        if !adopted {
             return;
         }
         #[cfg(feature = "sabotage")]
@@ -158,7 +165,7 @@ impl State {
     pub(super) fn leave(&mut self, slot: u32) {
         let wait = self.grace > Duration::ZERO && self.has_reserve() && self.registry.is_attached(slot);
         match wait {
-            true => self.unclaimed.insert(slot, Instant::now() + self.grace, false),
+            true => self.unclaimed.insert(slot, Instant::now() + self.grace, Unclaimed { adopted: false }),
             false => self.release(slot),
         }
     }
@@ -169,7 +176,7 @@ impl State {
             if self.has_reserve() {
                 return;
             }
-            let Some(slot) = self.unclaimed.pop() else { return };
+            let Some((slot, _)) = self.unclaimed.pop() else { return };
             self.release(slot);
         }
     }

@@ -5,12 +5,12 @@
 mod adopt;
 mod changes;
 mod clients;
+mod deadlines;
 mod devices;
 mod due;
 mod index;
 mod kernel;
 mod layers;
-mod lifetimes;
 mod names;
 mod orphans;
 mod register;
@@ -19,7 +19,6 @@ mod settle;
 mod slots;
 mod status;
 mod trail;
-mod unclaimed;
 mod unmount;
 
 #[cfg(test)]
@@ -29,15 +28,18 @@ mod tests;
 
 use std::{
     collections::HashMap,
+    ops::Range,
     os::fd::BorrowedFd,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use tokio::sync::Notify;
-use upcall_common::abi::{Attrs, Key, Probe};
+use upcall_common::abi::{Key, Probe};
 
+pub use changes::Upcall;
 pub use clients::{ClientInfo, Process};
+pub use due::Schedule;
 pub use index::{Bucket, Index};
 pub use kernel::{Kernel, KernelCounts};
 pub use names::{Directory, Mark, Named, Names, Waiting};
@@ -48,14 +50,13 @@ pub use slots::{Slots, Words};
 pub use status::{ClientStatus, HubStatus, Totals};
 pub use unmount::Look;
 
+use adopt::Unclaimed;
 use clients::Clients;
+use deadlines::Deadlines;
 use devices::Devices;
-use due::Due;
-use lifetimes::Lifetimes;
 use names::Directories;
 use registry::{Dropped, Registry};
 use trail::Trail;
-use unclaimed::Unclaimed;
 
 /// Bounds on what clients may make the daemon hold.
 #[derive(Clone, Copy, Debug)]
@@ -94,12 +95,15 @@ struct State {
     devices: Devices,
     /// The inode below an overlay's, whose changes mark the slot too, by slot.
     below: HashMap<u32, Key>,
-    unclaimed: Unclaimed,
+    /// Slots of inodes that nobody is interested in at the moment: their clients are gone, or the daemon that had them.
+    /// They go on being marked for a while, so that a client that comes back learns what has changed and what has not.
+    unclaimed: Deadlines<u32, Instant, Unclaimed>,
     grace: Duration,
     /// Nanoseconds by which the kernel's coarse clock steps.
     tick: u64,
     volatile: Option<Duration>,
-    lifetimes: Lifetimes,
+    /// Interests that end by themselves.
+    lifetimes: Deadlines<u64, Instant>,
     directories: Directories,
     clients: Clients,
     /// Clients that have left and whose interests are still to be taken away.
@@ -107,27 +111,6 @@ struct State {
     limits: Limits,
     totals: Totals,
     started: Instant,
-}
-
-/// An upcall that is ready to be written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Upcall {
-    pub interest: u64,
-    pub cookie: u64,
-    pub changes: u32,
-    pub version: u64,
-    pub attrs: Option<Attrs>,
-    pub ended: bool,
-    pub names: Names,
-}
-
-/// What the dispatcher must do next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Schedule {
-    /// Nanoseconds of the kernel's coarse clock, from now, until a slot's tick is over.
-    pub settle_in: Option<Duration>,
-    /// When the next interest ends by itself.
-    pub expire_at: Option<Instant>,
 }
 
 impl Hub {
@@ -140,11 +123,11 @@ impl Hub {
             orphans: Trail::new(pace.tick),
             devices: Devices::default(),
             below: HashMap::new(),
-            unclaimed: Unclaimed::default(),
+            unclaimed: Deadlines::default(),
             grace: pace.grace,
             tick: pace.tick.max(1),
             volatile: pace.volatile,
-            lifetimes: Lifetimes::default(),
+            lifetimes: Deadlines::default(),
             directories: Directories::default(),
             clients: Clients::default(),
             leaving: Vec::new(),
@@ -204,149 +187,10 @@ impl Hub {
     ) -> Result<(), NoInterest> {
         let mut state = self.lock();
         state.registry.find(client, interest)?;
-        state.lifetimes.set(interest, lifetime, Instant::now());
+        state.set_lifetime(interest, lifetime);
         drop(state);
         self.reschedule();
         Ok(())
-    }
-
-    /// Takes changes off slots; returns the clients that nothing waited for before, for [`Hub::wake`].
-    #[must_use]
-    pub fn take(&self, dirty: impl IntoIterator<Item = u32>) -> Vec<ClientIndex> {
-        let mut wake = Vec::new();
-        let mut state = self.lock();
-        for slot in dirty {
-            state.take(slot, &mut wake);
-        }
-        wake
-    }
-
-    /// Upcalls wait for the client.
-    pub fn wake(&self, client: ClientIndex) {
-        self.lock().clients.notify(client);
-    }
-
-    /// Takes changes off slots and wakes the clients.
-    pub fn dispatch(&self, dirty: impl IntoIterator<Item = u32>) {
-        let mut wake = Vec::new();
-        let mut state = self.lock();
-        for slot in dirty {
-            state.take(slot, &mut wake);
-        }
-        state.wake(&wake);
-    }
-
-    /// Looks at every slot: the ring could not name them all.
-    pub fn scan(&self) {
-        let used = {
-            let mut state = self.lock();
-            state.totals.scans += 1;
-            state.slots.used()
-        };
-        // In steps, so that connections get the lock in between.
-        for start in (0..used).step_by(STEP) {
-            self.dispatch(start..used.min(start.saturating_add(STEP as u32)));
-        }
-    }
-
-    /// Slots of the inodes that a client is interested in: what [`Hub::catch_up`] is to be called with.
-    pub fn slots_of(&self, client: ClientIndex) -> Vec<u32> {
-        self.lock().registry.slots_of(client)
-    }
-
-    /// Makes sure that every change of these slots completed before this call waits for the clients (or has
-    /// been sent). For more than [`STEP`] slots call it several times and let others run in between.
-    pub fn catch_up(&self, slots: &[u32]) {
-        let mut wake = Vec::new();
-        let mut state = self.lock();
-        state.look_for_skips();
-        for &slot in slots {
-            state.take(slot, &mut wake);
-            state.retell(slot, &mut wake);
-        }
-        state.wake(&wake);
-    }
-
-    /// The last turn in a client's queue: once the upcalls up to it are sent, all that waits now is sent.
-    pub fn last_turn(&self, client: ClientIndex) -> u64 {
-        self.lock().registry.last_turn(client)
-    }
-
-    /// Settles slots whose tick is over, ends interests whose lifetime is, and takes those of clients that have
-    /// left away: a step of each. Returns inodes that are no longer where they were: the caller finds out
-    /// whether they still exist and says so with [`Hub::deleted`].
-    pub fn tick(&self) -> Vec<Gone> {
-        let (mut wake, mut gone) = (Vec::new(), Vec::new());
-        let mut state = self.lock();
-        let now = state.kernel.coarse_now();
-        if state.trail.next_due().is_some_and(|due| due <= now) {
-            state.look_for_skips();
-        }
-        for _ in 0..STEP {
-            let Some((slot, unsettled)) = state.trail.pop_due(now) else { break };
-            gone.extend(state.settle(slot, unsettled, now, false, &mut wake));
-        }
-        for _ in 0..STEP {
-            let Some((slot, look)) = state.orphans.pop_due(now) else { break };
-            gone.extend(state.look_at_orphan(slot, look, now));
-        }
-        for _ in 0..STEP {
-            let Some(interest) = state.lifetimes.pop_over(Instant::now()) else { break };
-            wake.extend(state.registry.expire(interest));
-        }
-        for _ in 0..STEP {
-            let Some(slot) = state.unclaimed.pop_over(Instant::now()) else { break };
-            state.release(slot);
-        }
-        state.clear();
-        state.wake(&wake);
-        gone
-    }
-
-    /// The inode that a slot stood for is deleted.
-    pub fn deleted(&self, gone: &Gone) {
-        let mut wake = Vec::new();
-        let mut state = self.lock();
-        state.forget(gone, &mut wake);
-        state.wake(&wake);
-    }
-
-    pub fn schedule(&self) -> Schedule {
-        let state = self.lock();
-        let Due { look, expire_at } = state.due();
-        let settle_in = look.map(|due| Duration::from_nanos(due.saturating_sub(state.kernel.coarse_now())));
-        let settle_in = if state.leaving.is_empty() { settle_in } else { Some(Duration::ZERO) };
-        Schedule { settle_in, expire_at }
-    }
-
-    fn reschedule(&self) {
-        self.rescheduled.notify_one();
-    }
-
-    /// Resolves when [`Hub::schedule`] may say something new.
-    pub async fn rescheduled(&self) {
-        self.rescheduled.notified().await;
-    }
-
-    /// Takes up to `max` upcalls that wait for the client, with turns up to `last`.
-    pub fn take_upcalls(&self, client: ClientIndex, max: usize, last: u64) -> Vec<Upcall> {
-        let mut state = self.lock();
-        let mut dropped = Vec::new();
-        let pending = state.registry.take(client, max, last, &mut dropped);
-        let upcalls = pending
-            .into_iter()
-            .map(|it| Upcall {
-                interest: it.interest,
-                cookie: it.cookie,
-                changes: it.changes,
-                version: it.version,
-                attrs: state.slots.get(it.slot).and_then(|slot| slot.attrs(it.version)),
-                ended: it.ended,
-                names: it.names,
-            })
-            .collect();
-        state.dropped(dropped);
-        upcalls
     }
 
     /// How many interests an inode has, and how many would be told of such a change by `tgid`.
@@ -357,43 +201,42 @@ impl Hub {
 }
 
 impl State {
-    fn due(&self) -> Due {
-        Due {
-            look: self.trail.next_due().into_iter().chain(self.orphans.next_due()).min(),
-            expire_at: self.lifetimes.next_end().into_iter().chain(self.unclaimed.next_end()).min(),
+    /// Starts or restarts a lifetime; `None` means for ever.
+    fn set_lifetime(&mut self, interest: u64, lifetime: Option<Duration>) {
+        match lifetime.and_then(|lifetime| Instant::now().checked_add(lifetime)) {
+            Some(end) => self.lifetimes.insert(interest, end, ()),
+            None => {
+                self.lifetimes.remove(interest);
+            }
         }
-    }
-
-    /// Slots are settled by what is known of skipped hooks now; marks from here on count from it.
-    fn look_for_skips(&mut self) {
-        self.trail.skipped = self.kernel.skipped();
     }
 
     /// Takes a step's worth of interests away from clients that have left.
     fn clear(&mut self) {
         let Some(&client) = self.leaving.last() else { return };
         match self.registry.clear(client, STEP) {
-            Some(dropped) => {
-                for Dropped { id, freed } in dropped {
-                    self.lifetimes.remove(id);
-                    if let Some(slot) = freed {
-                        self.leave(slot);
-                    }
-                }
-            }
+            Some(dropped) => self.dropped(dropped, Self::leave),
             None => {
                 self.leaving.pop();
             }
         }
     }
 
-    fn dropped(&mut self, dropped: Vec<Dropped>) {
+    /// Interests are no more; `free` gets the slots that nobody is interested in now.
+    fn dropped(&mut self, dropped: Vec<Dropped>, free: impl Fn(&mut Self, u32)) {
         for Dropped { id, freed } in dropped {
             self.lifetimes.remove(id);
             if let Some(slot) = freed {
-                self.release(slot);
+                free(self, slot);
             }
         }
+    }
+
+    /// The slots of a step that begins with `from`, and where the next one begins, if there is one.
+    fn step(&self, from: u32) -> (Range<u32>, Option<u32>) {
+        let used = self.slots.used();
+        let end = used.min(from.saturating_add(STEP as u32));
+        (from..end, (end < used).then_some(end))
     }
 
     /// Nobody is interested in the slot's inode any more.

@@ -17,7 +17,10 @@ use upcall_common::abi::{Attrs, Key, Probe, Word};
 use super::{
     ClientIndex, Hub, Index, RegisterError, Registered, Slots, Wanted, Wish,
     kernel::{Kernel, KernelCounts},
-    slots::{NET, View, Words, tests},
+    slots::{
+        View, Words, tests,
+        view::{INODE, NET, PENDING, VERSION},
+    },
 };
 
 /// One nanosecond clock, all inodes, and the slots.
@@ -125,7 +128,7 @@ impl Model {
         let Some(slot) = self.find(ino) else { return };
         let words = &self.memory[slot as usize];
         words[NET].store(thread, SeqCst);
-        if words[0].fetch_or(Word::of_net().0, SeqCst) == 0 {
+        if words[PENDING].fetch_or(Word::of_net().0, SeqCst) == 0 {
             world.dirty.push(slot);
         }
     }
@@ -147,9 +150,9 @@ impl Model {
         let Some(slot) = self.find(ino) else { return false };
         world.marked += 1;
         let words = &self.memory[slot as usize];
-        words[1].fetch_add(1, SeqCst);
-        words[2].store(ino, SeqCst);
-        let newly = words[0].fetch_or(word.0, SeqCst) == 0;
+        words[VERSION].fetch_add(1, SeqCst);
+        words[INODE].store(ino, SeqCst);
+        let newly = words[PENDING].fetch_or(word.0, SeqCst) == 0;
         if newly {
             world.dirty.push(slot);
         }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use upcall_common::{
-    abi::{Attrs, Originator, Probe},
+    abi::{Attrs, Originator, PROBES, Probe},
     change::{DATA, FORGET, SIZE, TIMES},
     index::Full,
 };
@@ -19,8 +19,8 @@ use super::{
     settle::{self, UNDER_WAY},
 };
 
-/// Interests that are made before others get the lock: about 100 us.
-const SLICE: usize = 64;
+/// Interests that are made before others get the lock: as many as the kernel is asked about at once, in about 100 us.
+const SLICE: usize = PROBES as usize;
 
 /// An interest to be made.
 #[derive(Debug)]
@@ -113,7 +113,7 @@ impl State {
             let live = live?;
             let probe = probe.inspect_err(|_| self.withdraw(client, live.interest))?;
             if lifetime.is_some() {
-                self.lifetimes.set(live.interest, lifetime, Instant::now());
+                self.set_lifetime(live.interest, lifetime);
             }
             Ok(self.describe(&live, &probe, known, clock))
         });
@@ -241,8 +241,5 @@ impl State {
 
 /// Only regular files and directories can be watched: the rest has no contents that a client could hold.
 fn has_contents(probe: &Probe) -> bool {
-    const S_IFMT: u32 = 0o170_000;
-    const S_IFREG: u32 = 0o100_000;
-    const S_IFDIR: u32 = 0o040_000;
-    matches!(probe.attrs.mode & S_IFMT, S_IFREG | S_IFDIR)
+    matches!(probe.attrs.mode & libc::S_IFMT, libc::S_IFREG | libc::S_IFDIR)
 }

@@ -218,10 +218,8 @@ fn alone(originator: Originator, probe: &Probe) -> Originator {
 
 /// Change bits for what differs between two states of an inode.
 fn difference(old: &Attrs, new: &Attrs) -> u32 {
-    const S_IFMT: u32 = 0o170_000;
-    const S_IFDIR: u32 = 0o040_000;
     let bit = |differs: bool, bits: u32| if differs { bits } else { 0 };
-    let contents = if new.mode & S_IFMT == S_IFDIR { ENTRIES } else { DATA | SIZE };
+    let contents = if new.mode & libc::S_IFMT == libc::S_IFDIR { ENTRIES } else { DATA | SIZE };
     bit(old.size != new.size, contents)
         | bit((old.mtime_sec, old.mtime_nsec) != (new.mtime_sec, new.mtime_nsec), contents | TIMES)
         | bit(old.mode != new.mode, MODE)

@@ -1,159 +1,18 @@
 //! The daemon's view of the slots that it shares with the BPF programs, and who of them is free.
 
+pub(super) mod view;
+
 use std::{
     collections::{HashSet, VecDeque},
     ops::Deref,
-    sync::atomic::{AtomicU64, Ordering::SeqCst},
     time::{Duration, Instant},
 };
 
-use upcall_common::{
-    abi::{Attrs, Key, Slot, Word},
-    index::Full,
-    protocol,
-};
+use upcall_common::{abi::Key, index::Full};
+
+pub use view::{View, Words};
 
 use super::Index;
-
-/// A slot as words: what the BPF programs know as [`Slot`].
-pub type Words = [AtomicU64; WORDS];
-const WORDS: usize = size_of::<Slot>() / 8;
-const _: () = {
-    use core::mem::offset_of;
-    assert!(offset_of!(Slot, net) == 8 * NET && offset_of!(Slot, attrs) == 8 * ATTRS);
-    assert!(offset_of!(Slot, unsettled) == 8 * UNSETTLED);
-};
-
-const PENDING: usize = 0;
-const VERSION: usize = 1;
-const INODE: usize = 2;
-const KEY: usize = 3;
-const GENERATION_AND_LOCK: usize = 5;
-const ATTRS_VERSION: usize = 6;
-const ATTRS: usize = 7;
-pub(super) const NET: usize = 13;
-const UNSETTLED: usize = 14;
-
-/// One slot.
-#[derive(Clone, Copy)]
-pub struct View<'a>(&'a Words);
-
-impl<'a> View<'a> {
-    pub(super) fn new(words: &'a Words) -> Self {
-        Self(words)
-    }
-
-    /// Takes what is pending.
-    pub fn take(&self) -> Word {
-        protocol::take(self)
-    }
-
-    /// As [`protocol::version`].
-    pub fn version_taken(&self, since: impl FnMut(u64) -> u64) -> (u64, u64) {
-        protocol::version(self, since)
-    }
-
-    pub fn is_dirty(&self) -> bool {
-        self.0[PENDING].load(SeqCst) != 0
-    }
-
-    pub fn version(&self) -> u64 {
-        self.0[VERSION].load(SeqCst)
-    }
-
-    /// Raises the version for a change that the kernel side did not count; returns the new one.
-    pub fn raise(&self) -> u64 {
-        self.0[VERSION].fetch_add(1, SeqCst) + 1
-    }
-
-    /// Where the inode was last seen.
-    pub fn inode(&self) -> u64 {
-        self.0[INODE].load(SeqCst)
-    }
-
-    pub fn set_inode(&self, address: u64) {
-        self.0[INODE].store(address, SeqCst);
-    }
-
-    /// What the safety net saw and no hook has told of since: see [`Slot::net`].
-    pub fn take_net(&self) -> u64 {
-        protocol::take_net(self)
-    }
-
-    pub fn has_net(&self) -> bool {
-        self.0[NET].load(SeqCst) != 0
-    }
-
-    /// Whether something may be still to be told: see [`Slot::unsettled`].
-    pub fn is_unsettled(&self) -> bool {
-        self.0[UNSETTLED].load(SeqCst) != 0
-    }
-
-    pub fn set_unsettled(&self, unsettled: bool) {
-        self.0[UNSETTLED].store(u64::from(unsettled), SeqCst);
-    }
-
-    pub fn key(&self) -> Key {
-        Key::from_words([self.0[KEY].load(SeqCst), self.0[KEY + 1].load(SeqCst)])
-    }
-
-    pub fn generation(&self) -> u32 {
-        self.0[GENERATION_AND_LOCK].load(SeqCst) as u32
-    }
-
-    /// The attributes, if they are those of `version` and nobody was storing others meanwhile.
-    pub fn attrs(&self, version: u64) -> Option<Attrs> {
-        protocol::attrs(self, version, || self.last_attrs())
-    }
-
-    /// The attributes stored last, whatever version they are of.
-    pub fn last_attrs(&self) -> Attrs {
-        Attrs::from_words(std::array::from_fn(|i| self.0[ATTRS + i].load(SeqCst)))
-    }
-
-    /// Stores what the daemon has read itself, as the attributes of `version`.
-    pub fn set_attrs(&self, version: u64, attrs: &Attrs) {
-        protocol::store_attrs(self, version, || {
-            for (word, value) in self.0[ATTRS..].iter().zip(attrs.words()) {
-                word.store(value, SeqCst);
-            }
-        });
-    }
-
-    /// Nobody can store attributes now.
-    pub fn is_locked(&self) -> bool {
-        self.0[GENERATION_AND_LOCK].load(SeqCst) >> 32 != 0
-    }
-
-    /// Whoever held the lock is gone.
-    pub fn unlock(&self) {
-        self.0[GENERATION_AND_LOCK].fetch_and(u64::from(u32::MAX), SeqCst);
-    }
-}
-
-impl protocol::Slot for View<'_> {
-    type Word = AtomicU64;
-
-    fn pending(&self) -> &AtomicU64 {
-        &self.0[PENDING]
-    }
-
-    fn version(&self) -> &AtomicU64 {
-        &self.0[VERSION]
-    }
-
-    fn lock(&self) -> &AtomicU64 {
-        &self.0[GENERATION_AND_LOCK]
-    }
-
-    fn attrs_version(&self) -> &AtomicU64 {
-        &self.0[ATTRS_VERSION]
-    }
-
-    fn net(&self) -> &AtomicU64 {
-        &self.0[NET]
-    }
-}
 
 /// A freed slot may still be marked by a program that looked it up before; by then it must not belong to
 /// another inode. Such programs run for microseconds.
@@ -246,18 +105,10 @@ impl Slots {
             }
             _ => return None,
         };
-        let words = self.memory.get(slot as usize)?;
+        let view = self.memory.get(slot as usize).map(View::new)?;
         let version = self.version_floor;
         self.version_floor = version.saturating_add(TENURE);
-        for (word, value) in words[KEY..].iter().zip(key.words()) {
-            word.store(value, SeqCst);
-        }
-        words[GENERATION_AND_LOCK].store(u64::from(generation), SeqCst);
-        words[ATTRS_VERSION].store(0, SeqCst);
-        words[NET].store(0, SeqCst);
-        words[UNSETTLED].store(0, SeqCst);
-        words[VERSION].fetch_max(version, SeqCst);
-        words[PENDING].store(0, SeqCst);
+        view.begin(key, generation, version);
         Some(slot)
     }
 
@@ -272,9 +123,12 @@ impl Slots {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use std::sync::{Arc, atomic::AtomicU32};
+    use std::sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64},
+    };
 
-    use upcall_common::index::buckets;
+    use upcall_common::{abi::Attrs, index::buckets};
 
     use super::*;
 

@@ -75,12 +75,26 @@ impl Bench {
         self.hub.register_one(client, file, wish, None, 0)
     }
 
+    /// One with room for 4 inodes, of which a client watches the one with number 1, with cookie 10.
+    fn watching(early: bool, mask: u32) -> (Self, usize, ClientIndex) {
+        let mut bench = Self::new(4, early);
+        let (file, client) = (bench.file(1), bench.client());
+        bench.watch(client, file, 10, mask).expect("watch");
+        (bench, file, client)
+    }
+
     fn dispatch(&self) {
         self.hub.dispatch(self.model.take_dirty());
     }
 
     fn pass(&self, ticks: u64) {
         self.model.world.lock().expect("world").now += ticks * TICK;
+    }
+
+    /// What is due when the tick is over.
+    fn settle(&self) {
+        self.pass(1);
+        self.hub.tick();
     }
 
     /// Whether the dispatcher has been woken to look at the schedule since this was last asked.
@@ -116,10 +130,7 @@ fn a_change_reaches_those_interested_and_nobody_else() {
 
 #[test]
 fn a_mask_filters_but_never_the_end_of_an_inode() {
-    let mut bench = Bench::new(4, false);
-    let file = bench.file(1);
-    let client = bench.client();
-    bench.watch(client, file, 10, MODE).expect("watch");
+    let (bench, _, client) = Bench::watching(false, MODE);
     bench.model.mark(1, by_other(DATA));
     bench.dispatch();
     assert_eq!(bench.told(client), []);
@@ -132,10 +143,7 @@ fn a_mask_filters_but_never_the_end_of_an_inode() {
 
 #[test]
 fn own_changes_are_left_out_unless_somebody_else_took_part() {
-    let mut bench = Bench::new(4, false);
-    let file = bench.file(1);
-    let client = bench.client();
-    bench.watch(client, file, 10, ANY).expect("watch");
+    let (bench, _, client) = Bench::watching(false, ANY);
     let own = Word::of_process(DATA, std::process::id());
     bench.model.mark(1, own);
     bench.dispatch();
@@ -151,18 +159,14 @@ fn own_changes_are_left_out_unless_somebody_else_took_part() {
 
 #[test]
 fn every_mark_is_accounted_for() {
-    let mut bench = Bench::new(4, true);
-    let file = bench.file(1);
-    let client = bench.client();
-    bench.watch(client, file, 10, DATA).expect("watch");
+    let (bench, _, client) = Bench::watching(true, DATA);
     for round in 0..50_u32 {
         for _ in 0..round % 4 {
             bench.model.mark(1, by_other(if round % 3 == 0 { MODE } else { DATA }));
         }
         bench.dispatch();
         if round % 5 == 0 {
-            bench.pass(1);
-            bench.hub.tick();
+            bench.settle();
         }
         if round % 2 == 0 {
             bench.told(client);
@@ -198,10 +202,7 @@ fn a_ring_that_named_nobody_loses_nothing() {
 
 #[test]
 fn a_barrier_covers_what_the_ring_has_not_said_yet() {
-    let mut bench = Bench::new(4, true);
-    let file = bench.file(1);
-    let client = bench.client();
-    bench.watch(client, file, 10, ANY).expect("watch");
+    let (bench, _, client) = Bench::watching(true, ANY);
     bench.model.mark(1, by_other(DATA));
     bench.hub.catch_up(&bench.hub.slots_of(client));
     assert_eq!(bench.told(client), [(10, DATA)]);
@@ -212,10 +213,7 @@ fn a_barrier_covers_what_the_ring_has_not_said_yet() {
 
 #[test]
 fn an_early_mark_is_told_again_when_the_change_is_visible() {
-    let mut bench = Bench::new(4, true);
-    let file = bench.file(1);
-    let client = bench.client();
-    bench.watch(client, file, 10, ANY).expect("watch");
+    let (bench, _, client) = Bench::watching(true, ANY);
     bench.model.mark(1, by_other(DATA));
     bench.dispatch();
     assert_eq!(bench.told(client), [(10, DATA)]);
@@ -223,13 +221,11 @@ fn an_early_mark_is_told_again_when_the_change_is_visible() {
         probe.attrs.size = 7;
         probe.busy = BUSY_WRITER;
     });
-    bench.pass(1);
-    bench.hub.tick();
+    bench.settle();
     let first = bench.hub.take_upcalls(client, 100, u64::MAX);
     assert_eq!((first[0].changes, first[0].attrs), (DATA | SIZE, None), "still being written");
     bench.model.edit(1, |probe| probe.busy = 0);
-    bench.pass(1);
-    bench.hub.tick();
+    bench.settle();
     let last = bench.hub.take_upcalls(client, 100, u64::MAX);
     assert_eq!(last[0].attrs.map(|attrs| attrs.size), Some(7));
     bench.pass(100);
@@ -239,19 +235,14 @@ fn an_early_mark_is_told_again_when_the_change_is_visible() {
 
 #[test]
 fn a_stamp_ahead_of_the_clock_keeps_a_slot_unsettled() {
-    let mut bench = Bench::new(4, true);
-    let file = bench.file(1);
-    let client = bench.client();
-    bench.watch(client, file, 10, ANY).expect("watch");
+    let (bench, _, client) = Bench::watching(true, ANY);
     bench.model.edit(1, |probe| (probe.attrs.ctime_sec, probe.attrs.ctime_nsec) = (1, 7));
     bench.model.mark(1, by_other(DATA));
     bench.dispatch();
-    bench.pass(1);
-    bench.hub.tick();
+    bench.settle();
     assert_eq!(bench.told(client), [(10, DATA)]);
     // A write now gets the same stamp and marks nothing.
-    bench.pass(1);
-    bench.hub.tick();
+    bench.settle();
     assert_eq!(bench.told(client), [(10, DATA)]);
     bench.model.world.lock().expect("world").realtime = (1, 8);
     bench.pass(8);
@@ -372,16 +363,12 @@ fn a_barrier_does_not_wait_for_what_comes_after_it() {
 
 #[test]
 fn what_only_the_safety_net_saw_is_told_when_the_inode_is_at_rest() {
-    let mut bench = Bench::new(4, false);
-    let file = bench.file(1);
-    let client = bench.client();
-    bench.watch(client, file, 10, ANY).expect("watch");
+    let (bench, _, client) = Bench::watching(false, ANY);
     bench.model.net(1, 77);
     bench.dispatch();
     assert_eq!(bench.told(client), [], "a hook may still tell");
     bench.model.edit(1, |probe| probe.busy = BUSY_WRITER);
-    bench.pass(1);
-    bench.hub.tick();
+    bench.settle();
     assert_eq!(bench.told(client), [], "the change is still being made");
     bench.model.edit(1, |probe| probe.busy = 0);
     bench.pass(8);
@@ -394,24 +381,19 @@ fn what_only_the_safety_net_saw_is_told_when_the_inode_is_at_rest() {
 
 #[test]
 fn what_a_hook_told_of_is_not_told_again_for_the_safety_net() {
-    let mut bench = Bench::new(4, false);
-    let file = bench.file(1);
-    let client = bench.client();
-    bench.watch(client, file, 10, ANY).expect("watch");
+    let (bench, _, client) = Bench::watching(false, ANY);
     bench.model.net(1, 77);
     bench.dispatch();
     bench.model.hooked(1, 77, by_other(DATA));
     bench.dispatch();
-    bench.pass(1);
-    bench.hub.tick();
+    bench.settle();
     assert_eq!(bench.told(client), [(10, DATA)]);
     // Both in one look.
     bench.model.net(1, 77);
     bench.model.hooked(1, 77, by_other(DATA));
     bench.dispatch();
     assert_eq!(bench.told(client), [(10, DATA)]);
-    bench.pass(1);
-    bench.hub.tick();
+    bench.settle();
     assert_eq!(bench.told(client), []);
     assert_eq!((bench.hub.status().totals.net_only, bench.hub.status().unsettled), (0, 0));
 }
@@ -419,16 +401,12 @@ fn what_a_hook_told_of_is_not_told_again_for_the_safety_net() {
 #[test]
 fn a_file_that_is_mapped_writable_is_told_of_until_it_is_not() {
     for early in [false, true] {
-        let mut bench = Bench::new(4, early);
-        let file = bench.file(1);
-        let client = bench.client();
-        bench.watch(client, file, 10, ANY | VOLATILE).expect("watch");
+        let (bench, _, client) = Bench::watching(early, ANY | VOLATILE);
         bench.model.edit(1, |probe| probe.mapped = 1);
         bench.model.mark(1, by_other(DATA | VOLATILE | EARLY));
         bench.dispatch();
         assert_eq!(bench.told(client), [(10, DATA | VOLATILE)], "at once");
-        bench.pass(1);
-        bench.hub.tick();
+        bench.settle();
         assert_eq!(bench.told(client), [(10, DATA | VOLATILE)], "when the store has been made");
         let status = bench.hub.status();
         assert_eq!((status.unsettled, status.resting), (0, 1));
@@ -494,12 +472,10 @@ fn what_a_skipped_hook_may_have_seen_is_told_when_the_inode_is_at_rest() {
     round(&mut bench);
     // A second write of the same tick: the net sees none, and its hook is skipped.
     model.world.lock().expect("world").skipped = Some(1);
-    bench.pass(1);
-    bench.hub.tick();
+    bench.settle();
     assert_eq!(bench.told(client), [(10, OTHER)], "only what the net has seen in this tick");
     round(&mut bench);
-    bench.pass(1);
-    bench.hub.tick();
+    bench.settle();
     assert_eq!(bench.told(client), [], "no hook has been skipped since");
 }
 

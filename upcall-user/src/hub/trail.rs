@@ -3,9 +3,9 @@
 //!
 //! Bounded by the number of slots: each is in the trail at most once.
 
-use std::collections::{BTreeSet, HashMap};
-
 use upcall_common::abi::Originator;
+
+use super::deadlines::Deadlines;
 
 /// What has been marked since the slot last came to rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,8 +30,7 @@ impl Unsettled {
 #[derive(Debug)]
 pub struct Trail {
     tick: u64,
-    slots: HashMap<u32, (u64, Unsettled)>,
-    due: BTreeSet<(u64, u32)>,
+    slots: Deadlines<u32, u64, Unsettled>,
     /// How many of them are resting.
     resting: usize,
     /// Hooks that have been skipped, as far as is known; `None` without a safety net.
@@ -41,7 +40,7 @@ pub struct Trail {
 impl Trail {
     /// `tick`: how far the kernel's coarse clock steps, in nanoseconds.
     pub fn new(tick: u64) -> Self {
-        Self { tick: tick.max(1), slots: HashMap::new(), due: BTreeSet::new(), resting: 0, skipped: None }
+        Self { tick: tick.max(1), slots: Deadlines::default(), resting: 0, skipped: None }
     }
 
     /// A mark was taken when the coarse clock said `now`.
@@ -73,34 +72,30 @@ impl Trail {
     /// The slot must not be in the trail.
     fn schedule(&mut self, slot: u32, due: u64, unsettled: Unsettled) {
         self.resting += usize::from(unsettled.resting);
-        self.slots.insert(slot, (due, unsettled));
-        self.due.insert((due, slot));
+        self.slots.insert(slot, due, unsettled);
     }
 
     /// Takes one slot that is due when the coarse clock says `now`.
     pub fn pop_due(&mut self, now: u64) -> Option<(u32, Unsettled)> {
-        let &(due, slot) = self.due.first()?;
-        if due > now {
-            return None;
-        }
-        self.remove(slot).map(|unsettled| (slot, unsettled))
+        let taken = self.slots.pop_over(now)?;
+        self.resting -= usize::from(taken.1.resting);
+        Some(taken)
     }
 
     /// Takes a slot, due or not.
     pub fn remove(&mut self, slot: u32) -> Option<Unsettled> {
-        let (due, unsettled) = self.slots.remove(&slot)?;
-        self.due.remove(&(due, slot));
+        let unsettled = self.slots.remove(slot)?;
         self.resting -= usize::from(unsettled.resting);
         Some(unsettled)
     }
 
     pub fn contains(&self, slot: u32) -> bool {
-        self.slots.contains_key(&slot)
+        self.slots.contains(slot)
     }
 
     /// When the coarse clock must be looked at next.
     pub fn next_due(&self) -> Option<u64> {
-        self.due.first().map(|(due, _)| *due)
+        self.slots.next_end()
     }
 
     /// Slots with something still to be told.

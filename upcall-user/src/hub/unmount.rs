@@ -1,6 +1,6 @@
 //! The end of filesystems: their inodes leave memory, and no mark says so.
 
-use super::{Gone, Hub, STEP, State};
+use super::{Gone, Hub, State};
 
 /// What a step through the watched inodes of a filesystem found.
 #[derive(Debug, Default)]
@@ -40,10 +40,9 @@ impl Hub {
 
 impl State {
     fn look(&mut self, device: u32, from: u32) -> Look {
-        let used = self.slots.used();
-        let end = used.min(from.saturating_add(STEP as u32));
-        let mut look = Look { next: (end < used).then_some(end), ..Look::default() };
-        for slot in from..end {
+        let (slots, next) = self.step(from);
+        let mut look = Look { next, ..Look::default() };
+        for slot in slots {
             let of_device = self.slots.get(slot).is_some_and(|view| view.key().dev == device);
             if !of_device || !self.registry.is_attached(slot) {
                 continue;

@@ -6,8 +6,7 @@ mod record;
 use std::{
     collections::HashMap,
     io,
-    os::fd::{AsFd, AsRawFd, BorrowedFd},
-    path::PathBuf,
+    os::fd::{AsFd, BorrowedFd},
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
@@ -22,7 +21,7 @@ use nix::{
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::{
-    access::{Exports, Resolved, verify_handle},
+    access::{Exports, Resolved, magic_link, verify_handle},
     hub::{Directory, Hub, Mark, STEP, Waiting},
     sys::readiness,
 };
@@ -212,8 +211,7 @@ fn lose_all(hub: &Hub) {
 
 /// Marks an inode, which may be open as a mere path.
 fn change(group: &Fanotify, what: MarkFlags, inode: BorrowedFd<'_>) -> io::Result<()> {
-    let path = PathBuf::from(format!("/proc/self/fd/{}", inode.as_raw_fd()));
-    Ok(group.mark(what, EVENTS, AT_FDCWD, Some(&path))?)
+    Ok(group.mark(what, EVENTS, AT_FDCWD, Some(&magic_link(inode)))?)
 }
 
 /// Runs for as long as the daemon does.

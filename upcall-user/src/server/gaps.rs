@@ -7,11 +7,11 @@ use tokio::{
     task::yield_now,
 };
 
-use crate::{hub::Hub, source::Misses};
+use crate::{hub::Hub, source::Skips};
 
 /// How many gaps there have been, and how they are found.
 pub struct Gaps {
-    misses: Arc<Misses>,
+    skips: Arc<Skips>,
     hub: Arc<Hub>,
     count: watch::Sender<u64>,
     /// Held for the whole of a look: who looks next must not find that all has been told before it has.
@@ -19,16 +19,16 @@ pub struct Gaps {
 }
 
 impl Gaps {
-    pub fn new(misses: Arc<Misses>, hub: Arc<Hub>) -> Self {
-        Self { misses, hub, count: watch::Sender::new(0), looking: Mutex::default() }
+    pub fn new(skips: Arc<Skips>, hub: Arc<Hub>) -> Self {
+        Self { skips, hub, count: watch::Sender::new(0), looking: Mutex::default() }
     }
 
-    /// Looks whether there has been one since the last look. Not at its `turn`: somebody wants to know now.
-    pub async fn look(&self, turn: bool) {
+    /// Looks whether there has been one since the last look. Not `periodic`: somebody wants to know now.
+    pub async fn look(&self, periodic: bool) {
         let _alone = self.looking.lock().await;
-        match self.misses.look(turn) {
-            Ok(look) => {
-                if look.gap {
+        match self.skips.look(periodic) {
+            Ok(finding) => {
+                if finding.gap {
                     tracing::warn!("the kernel skipped BPF programs: all clients are told to resync");
                     // One that is cut off before it hears of it must not be told `unchanged` when it comes back; and
                     // what is under way is to be known before anybody reads it.
@@ -39,9 +39,9 @@ impl Gaps {
                     }
                     self.count.send_modify(|count| *count += 1);
                 }
-                self.misses.told(&look);
+                self.skips.told(&finding);
             }
-            Err(error) => tracing::error!(%error, "cannot ask the kernel whether it skipped BPF programs"),
+            Err(error) => tracing::error!("{error}"),
         }
     }
 

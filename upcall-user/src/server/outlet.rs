@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::{Buf, BytesMut};
-use upcall_common::wire::{MAX_BODY, MAX_WAITING_BYTES, UpcallBatch, UpcallItem};
+use upcall_common::wire::{MAX_BODY, MAX_UPCALLS, MAX_WAITING_BYTES, UpcallBatch, UpcallItem};
 
 use super::stream::Stream;
 use crate::hub::{ClientIndex, Hub, Upcall};
@@ -16,7 +16,8 @@ use crate::hub::{ClientIndex, Hub, Upcall};
 /// Most upcalls in one frame: enough to amortise a write, few enough to keep a request from waiting long.
 const UPCALLS: usize = 1024;
 // They fit one frame with all names that may wait for a client; without names each has less than 100 bytes.
-const _: () = assert!(UPCALLS * 100 + MAX_WAITING_BYTES <= MAX_BODY as usize);
+const _: () =
+    assert!(UPCALLS <= MAX_UPCALLS as usize && UPCALLS * 100 + MAX_WAITING_BYTES <= MAX_BODY as usize);
 
 /// Clients that are sent to before other tasks get their turn.
 const STEP: usize = 64;

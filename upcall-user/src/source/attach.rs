@@ -11,16 +11,16 @@ use upcall_common::abi::maps;
 use super::{
     Source,
     btf::Layout,
+    error::{LoadError, Lost, describe},
     hooks::{FEXIT_CORE, Kind, Program, TRAMPOLINES},
     kernel::Flags,
-    load::{LoadError, Lost, describe},
 };
 
 /// A program at work, for as long as its link lives or is pinned.
 pub(super) type Attached = (&'static Program, FdLink);
 
 /// Programs with what came of each, and those that are lost.
-type Outcome<T> = (Vec<(&'static Program, T)>, Vec<Lost>);
+pub(super) type Outcome<T> = (Vec<(&'static Program, T)>, Vec<Lost>);
 
 /// What the programs are attached to, and by.
 pub(super) struct Attacher<'a> {
@@ -31,15 +31,12 @@ pub(super) struct Attacher<'a> {
 
 impl Attacher<'_> {
     /// Attaches every program of a source, each by itself. `timestamp` needs them all, `fexit` its core.
-    pub(super) fn source(&mut self, source: Source) -> Result<(Vec<Attached>, Vec<Lost>), LoadError> {
-        self.each(source, Self::load_and_attach)
+    pub(super) fn source(&mut self, source: Source) -> Result<Outcome<FdLink>, LoadError> {
+        self.each(source, source.programs(), Self::load_and_attach)
     }
 
     /// Attaches what counts changes of the trampolines of exit programs.
-    pub(super) fn trampolines(
-        &mut self,
-        attached: &[Attached],
-    ) -> Result<(Vec<Attached>, Vec<Lost>), LoadError> {
+    pub(super) fn trampolines(&mut self, attached: &[Attached]) -> Result<Outcome<FdLink>, LoadError> {
         let map = self.ebpf.map_mut(maps::HOOKED).ok_or(LoadError::Incomplete(maps::HOOKED))?;
         let mut hooked: HashMap<_, u32, u32> = map.try_into()?;
         for (program, _) in attached.iter().filter(|(program, _)| program.kind == Kind::Exit) {
@@ -47,20 +44,13 @@ impl Attacher<'_> {
                 hooked.insert(function, 0, 0)?;
             }
         }
-        let (mut counting, mut lost) = (Vec::new(), Vec::new());
-        for program in TRAMPOLINES {
-            match self.load_and_attach(program) {
-                Ok(link) => counting.push((program, link)),
-                Err(why) => lost.push(Lost { program, why }),
-            }
-        }
-        Ok((counting, lost))
+        self.each(Source::Fexit, TRAMPOLINES, Self::load_and_attach)
     }
 
     /// Loads every program of a source, and attaches those that do so without a change that others miss: they are
     /// detached at once. Returns those that the kernel refused.
     pub(super) fn rehearse(&mut self, source: Source) -> Result<Vec<Lost>, LoadError> {
-        let (tried, lost) = self.each(source, |this, program| {
+        let (tried, lost) = self.each(source, source.programs(), |this, program| {
             this.load(program)?;
             program.spares_exits().then(|| this.attach(program)).transpose()
         })?;
@@ -73,13 +63,15 @@ impl Attacher<'_> {
         }
     }
 
+    /// Ends at the first program without which the source is none.
     fn each<T>(
         &mut self,
         source: Source,
+        programs: &'static [Program],
         attach: impl Fn(&mut Self, &'static Program) -> Result<T, String>,
     ) -> Result<Outcome<T>, LoadError> {
         let (mut attached, mut lost) = (Vec::new(), Vec::new());
-        for program in source.programs() {
+        for program in programs {
             match attach(self, program) {
                 Ok(link) => attached.push((program, link)),
                 Err(why) => {

@@ -13,7 +13,8 @@ use upcall_common::abi::{DENY_READ, DENY_WRITE, Key, maps};
 use super::{
     attach::attach_tracepoint,
     btf::Layout,
-    load::{OBJECT, describe, program},
+    error::describe,
+    load::{OBJECT, program},
     survey::bpf_lsm_is_active,
 };
 

@@ -3,6 +3,7 @@
 use std::{
     hash::{BuildHasher, RandomState},
     io,
+    mem::offset_of,
     os::fd::{AsRawFd, BorrowedFd},
     sync::{
         Arc,
@@ -20,7 +21,7 @@ use upcall_common::{
     protocol,
 };
 
-use super::{Misses, Source};
+use super::{Skips, Source};
 use crate::{
     hub::{Kernel, KernelCounts},
     sys::{clock, map::MappedArray},
@@ -28,6 +29,13 @@ use crate::{
 
 pub(super) type ProbeWords = [AtomicU64; size_of::<Probe>() / 8];
 type ControlWords = [AtomicU64; size_of::<Control>() / 8];
+
+/// Which word of the control record a field is.
+macro_rules! word {
+    ($field:ident) => {
+        offset_of!(Control, $field) / 8
+    };
+}
 
 /// Flags that the daemon shares with the BPF programs.
 #[derive(Clone)]
@@ -40,44 +48,44 @@ impl Flags {
 
     /// Whether a BPF program found the dirty ring full since the last call.
     pub fn take_scan(&self) -> bool {
-        self.word(0).is_some_and(protocol::take_scan)
+        self.word(word!(scan)).is_some_and(protocol::take_scan)
     }
 
     /// Whether BPF programs write events.
     pub fn set_events(&self, on: bool) {
-        self.set(1, u64::from(on));
+        self.set(word!(events_on), u64::from(on));
     }
 
     /// Whether the timestamp tracepoints are the safety net.
     pub(super) fn set_net(&self, on: bool) {
-        self.set(2, u64::from(on));
+        self.set(word!(net), u64::from(on));
     }
 
     /// See [`Control::epoch`].
     pub(super) fn epoch(&self) -> u64 {
-        self.get(4)
+        self.get(word!(epoch))
     }
 
     pub(super) fn set_epoch(&self, epoch: u64) {
-        self.set(4, epoch);
+        self.set(word!(epoch), epoch);
     }
 
     /// See [`Control::links`].
     pub(super) fn links(&self) -> u64 {
-        self.get(5)
+        self.get(word!(links))
     }
 
     pub(super) fn set_links(&self, links: u64) {
-        self.set(5, links);
+        self.set(word!(links), links);
     }
 
-    /// See [`Control::misses`].
-    pub(super) fn misses(&self) -> u64 {
-        self.get(6)
+    /// See [`Control::skips`].
+    pub(super) fn skips(&self) -> u64 {
+        self.get(word!(skips))
     }
 
-    pub(super) fn set_misses(&self, misses: u64) {
-        self.set(6, misses);
+    pub(super) fn set_skips(&self, skips: u64) {
+        self.set(word!(skips), skips);
     }
 
     fn get(&self, index: usize) -> u64 {
@@ -92,22 +100,22 @@ impl Flags {
 
     /// See [`Control::trampolines`].
     pub(super) fn trampolines(&self) -> u64 {
-        self.get(9)
+        self.get(word!(trampolines))
     }
 
     /// The seed of the index, which has so many buckets: an earlier daemon's, or a new one.
     pub(super) fn index_seed(&self, buckets: u32) -> u64 {
-        if self.get(7) == 0 {
+        if self.get(word!(seed)) == 0 {
             // The standard library's hashers have random keys.
-            self.set(7, RandomState::new().hash_one(0) | 1);
+            self.set(word!(seed), RandomState::new().hash_one(0) | 1);
         }
-        self.set(8, u64::from(buckets));
-        self.get(7)
+        self.set(word!(buckets), u64::from(buckets));
+        self.get(word!(seed))
     }
 
     /// From now on BPF programs look for aliases.
     fn set_aliases(&self) {
-        self.set(3, 1);
+        self.set(word!(aliases), 1);
     }
 
     fn word(&self, index: usize) -> Option<&AtomicU64> {
@@ -128,7 +136,7 @@ pub struct BpfKernel {
     source: Source,
     maps: Maps,
     flags: Flags,
-    misses: Arc<Misses>,
+    skips: Arc<Skips>,
 }
 
 /// The maps that only the hub uses.
@@ -144,9 +152,9 @@ impl BpfKernel {
         source: Source,
         maps: Maps,
         flags: Flags,
-        misses: Arc<Misses>,
+        skips: Arc<Skips>,
     ) -> Self {
-        Self { programs, source, maps, flags, misses }
+        Self { programs, source, maps, flags, skips }
     }
 
     pub fn flags(&self) -> Flags {
@@ -221,8 +229,8 @@ impl Kernel for BpfKernel {
     }
 
     fn skipped(&mut self) -> Option<u64> {
-        self.misses.backed().unwrap_or_else(|error| {
-            tracing::error!(%error, "cannot ask the kernel whether it skipped BPF programs");
+        self.skips.backed().unwrap_or_else(|error| {
+            tracing::error!("{error}");
             None
         })
     }

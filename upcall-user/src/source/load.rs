@@ -1,7 +1,6 @@
 //! Loading and attaching.
 
 use std::{
-    io,
     os::fd::{AsFd, OwnedFd},
     sync::Arc,
 };
@@ -9,7 +8,7 @@ use std::{
 use aya::{
     Btf, Ebpf, EbpfLoader,
     maps::{Array, HashMap, Map, MapData, PerCpuArray, RingBuf},
-    programs::{Program as AyaProgram, ProgramError, RawTracePoint, links::FdLink},
+    programs::{Program as AyaProgram, RawTracePoint, links::FdLink},
 };
 use aya_log::EbpfLogger;
 use upcall_common::{
@@ -20,11 +19,12 @@ use upcall_common::{
 use super::{
     Source, SourceChoice,
     attach::{Attached, Attacher},
-    btf::{Layout, LayoutError},
+    btf::Layout,
+    error::{LoadError, Lost, refused, why},
     hooks::Program,
     kernel::{BpfKernel, Flags, Maps, Programs},
-    misses::{self, Misses},
-    pins::{self, PinError, PinSet, Pins},
+    pins::{self, PinSet, Pins},
+    skips::{self, Skips},
     syscalls,
     takeover::{self, Before, Takeover},
 };
@@ -45,43 +45,6 @@ pub struct Sizes {
     pub event_ring_bytes: u32,
 }
 
-/// A program of the source that is not at work.
-#[derive(Clone, Debug)]
-pub struct Lost {
-    pub program: &'static Program,
-    pub why: String,
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    #[error(transparent)]
-    Layout(#[from] LayoutError),
-    #[error(
-        "the kernel refused to load BPF maps: {0}; upcall needs CAP_BPF, CAP_PERFMON and CAP_SYS_ADMIN (run it as root), and a kernel whose lockdown mode allows BPF"
-    )]
-    Object(#[from] aya::EbpfError),
-    #[error("the kernel refused BPF program {name}: {reason}")]
-    Program { name: &'static str, reason: String },
-    #[error("source {} does not work on this kernel: {why}; `upcall doctor` says what does", source_name.name())]
-    Source { source_name: Source, why: String },
-    #[error(
-        "no source works on this kernel. fexit: {fexit}. timestamp: {timestamp}. upcall needs BPF trampolines (Linux 6.1 or later, not hardened against them) or the inode timestamp tracepoints (Linux 6.13 or later)"
-    )]
-    NoSource { fexit: String, timestamp: String },
-    #[error("the BPF object lacks {0}; build it again with `cargo xtask ebpf`")]
-    Incomplete(&'static str),
-    #[error("cannot reach the BPF maps: {0}")]
-    Maps(#[from] aya::maps::MapError),
-    #[error(transparent)]
-    Pins(#[from] PinError),
-    #[error("what is pinned cannot be taken over: {0}; `upcall detach` removes it")]
-    Pinned(String),
-    #[error("cannot map the slots into memory: {0}")]
-    Memory(io::Error),
-    #[error("cannot ask the kernel about programs and inodes: {0}")]
-    Kernel(#[from] io::Error),
-}
-
 /// A source at work. Dropping it detaches the programs, unless they are pinned.
 pub struct Loaded {
     pub source: Source,
@@ -90,7 +53,7 @@ pub struct Loaded {
     /// Programs of the source that the kernel lacks or refused.
     pub lost: Vec<Lost>,
     pub attached: Vec<&'static Program>,
-    pub misses: Arc<Misses>,
+    pub skips: Arc<Skips>,
     pub kernel: BpfKernel,
     pub slots: Slots,
     pub dirty: RingBuf<MapData>,
@@ -148,7 +111,7 @@ pub fn load(
         Some(set) => keep(set, &programs, links, &flags, before)?,
         None => (links, None),
     };
-    let misses = Arc::new(Misses::of(descriptors(&ebpf, &programs)?, has_net, flags.clone()));
+    let skips = Arc::new(Skips::of(descriptors(&ebpf, &programs)?, has_net, flags.clone()));
     if takeover.is_none() {
         // From here on the pins are whole.
         flags.set_epoch(epoch);
@@ -164,13 +127,13 @@ pub fn load(
     let events = take(&mut ebpf, maps::EVENTS)?.try_into()?;
     let maps = Maps { aliases, counters, probes };
     let epoch = flags.epoch();
-    let kernel = BpfKernel::new(Programs { ebpf, links }, source, maps, flags, Arc::clone(&misses));
+    let kernel = BpfKernel::new(Programs { ebpf, links }, source, maps, flags, Arc::clone(&skips));
     Ok(Loaded {
         source,
         net: has_net,
         lost,
         attached: programs,
-        misses,
+        skips,
         kernel,
         slots,
         dirty,
@@ -202,13 +165,13 @@ fn keep(
     // The new programs are at work by now: what the old ones miss from here on, these see.
     let takeover = match before {
         Some(Before { since, trampolines }) => {
-            let missed = misses::of_programs(old.clone())?.map(|missed| missed + trampolines);
-            Some(Takeover { gap: missed != Some(flags.misses()), since })
+            let skipped = skips::of_programs(&old)?.map(|skipped| skipped + trampolines);
+            Some(Takeover { gap: skipped != Some(flags.skips()), since })
         }
         None => None,
     };
     // Until clients are safe from the gap, and the new programs' count is known.
-    flags.set_misses(u64::MAX);
+    flags.set_skips(u64::MAX);
     let links = set.keep(programs.iter().map(|program| program.name()).zip(links).collect(), flags)?;
     takeover::until_gone(&old);
     Ok((links, takeover))
@@ -262,36 +225,6 @@ fn descriptors<'a>(ebpf: &Ebpf, attached: &[&'a Program]) -> Result<Vec<(&'a Pro
         Ok((*wanted, fd.as_fd().try_clone_to_owned()?))
     };
     attached.iter().map(of).collect()
-}
-
-/// The whole chain of causes, but of the verifier's log only the end: it may be megabytes.
-pub(super) fn describe(error: &ProgramError) -> String {
-    if let ProgramError::LoadError { io_error, verifier_log } = error {
-        let log = verifier_log.to_string();
-        let tail: Vec<_> = log.lines().rev().filter(|line| !line.is_empty()).take(3).collect();
-        let tail = tail.into_iter().rev().collect::<Vec<_>>().join(" | ");
-        return format!("the verifier or a security policy refused it: {io_error} {tail}")
-            .trim_end()
-            .to_owned();
-    }
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
-        cause = inner.source();
-    }
-    text
-}
-
-fn refused(name: &'static str, error: &ProgramError) -> LoadError {
-    LoadError::Program { name, reason: describe(error) }
-}
-
-pub(super) fn why(error: LoadError) -> String {
-    match error {
-        LoadError::Source { why, .. } => why,
-        other => other.to_string(),
-    }
 }
 
 pub(super) fn program<'a, T>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut T, LoadError>

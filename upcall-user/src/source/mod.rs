@@ -2,12 +2,13 @@
 
 mod attach;
 mod btf;
+mod error;
 mod hold;
 mod hooks;
 mod kernel;
 mod load;
-mod misses;
 mod pins;
+mod skips;
 mod survey;
 mod syscalls;
 mod takeover;
@@ -15,13 +16,14 @@ mod takeover;
 use serde::{Deserialize, Serialize};
 
 pub use btf::{Layout, LayoutError};
+pub use error::{LoadError, Lost};
 pub use hold::{Breakers, Deny, Shares, Unsupported};
 pub use hooks::{FEXIT, Kind, Program, TIMESTAMP};
 pub use kernel::Flags;
-pub use load::{LoadError, Loaded, Lost, Sizes, load};
-pub use misses::{Look, Misses};
+pub use load::{Loaded, Sizes, load};
 pub use pins::{PinError, Pins};
-pub use survey::{Exception, Path, Survey, missing_capabilities, survey};
+pub use skips::{Finding, Skips};
+pub use survey::{Coverage, Exception, Survey, missing_capabilities, survey};
 pub use takeover::Takeover;
 
 /// How changes are seen.
@@ -35,11 +37,8 @@ pub enum Source {
 }
 
 impl Source {
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Fexit => "fexit",
-            Self::Timestamp => "timestamp",
-        }
+    pub fn name(self) -> &'static str {
+        upcall_common::paths::Source::from(self).name()
     }
 
     /// Its BPF programs.

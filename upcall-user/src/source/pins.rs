@@ -25,7 +25,7 @@ use nix::{
 };
 use upcall_common::abi::{LAYOUT, maps};
 
-use super::{Sizes, kernel::Flags, load::LoadError};
+use super::{Sizes, error::LoadError, kernel::Flags};
 use crate::{config::DEFAULT_PIN, sys::map::MappedArray};
 
 /// The maps that a daemon takes over.

@@ -8,14 +8,15 @@ use upcall_common::paths::{self, Group, MutationPath};
 use super::{
     Source,
     btf::VMLINUX,
-    load::{self, Lost, Sizes},
+    error::{self, Lost},
+    load::{self, Sizes},
     pins,
 };
 use crate::config::DEFAULT_PIN;
 
 /// A mutation path and whether the source that would run sees it.
 #[derive(Clone, Debug, Serialize)]
-pub struct Path {
+pub struct Coverage {
     pub path: &'static str,
     /// What changes.
     pub group: &'static str,
@@ -58,7 +59,7 @@ pub struct Survey {
     pub missing_capabilities: Vec<&'static str>,
     /// The source that `--source auto` would run.
     pub source: Option<Source>,
-    pub paths: Vec<Path>,
+    pub paths: Vec<Coverage>,
 }
 
 /// Smallest maps that load.
@@ -92,10 +93,10 @@ pub fn survey() -> Survey {
 
 /// Tries a source and says what is lost of it.
 fn attempt(source: Source) -> Result<Vec<Lost>, String> {
-    load::rehearse(source, SIZES).map_err(load::why)
+    load::rehearse(source, SIZES).map_err(error::why)
 }
 
-fn judge(group: Group, path: &MutationPath, source: Option<Source>, lost: &[Lost]) -> Path {
+fn judge(group: Group, path: &MutationPath, source: Option<Source>, lost: &[Lost]) -> Coverage {
     let seen = match source {
         None => Err("no source works on this kernel".to_owned()),
         Some(source) => see(path, source, lost),
@@ -108,7 +109,7 @@ fn judge(group: Group, path: &MutationPath, source: Option<Source>, lost: &[Lost
         Ok(hook) => (Some(hook), None),
         Err(why) => (None, Some(why)),
     };
-    Path {
+    Coverage {
         path: path.name,
         group: group.name(),
         covered: hook.is_some(),

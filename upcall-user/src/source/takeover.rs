@@ -9,7 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aya::{Ebpf, programs::loaded_programs};
+use aya::{
+    Ebpf,
+    programs::{ProgramInfo, loaded_programs},
+};
 
 use super::kernel::{Flags, ProbeWords, peek};
 use crate::{
@@ -62,7 +65,7 @@ const LOOK: Duration = Duration::from_millis(5);
 /// Waits until programs are detached, for some time.
 pub(super) fn until_gone(programs: &HashSet<u32>) {
     let end = Instant::now() + DETACH;
-    while loaded(programs) {
+    while still_loaded(programs).next().is_some() {
         if Instant::now() >= end {
             tracing::warn!("programs of an earlier daemon are still in the kernel");
             break;
@@ -71,7 +74,7 @@ pub(super) fn until_gone(programs: &HashSet<u32>) {
     }
 }
 
-/// Whether the kernel has one of these programs. One that goes while it is asked about is an error.
-fn loaded(programs: &HashSet<u32>) -> bool {
-    loaded_programs().filter_map(Result::ok).any(|program| programs.contains(&program.id()))
+/// Those of these programs that the kernel has. Any program of the host may go while it is asked about: an error.
+pub(super) fn still_loaded(programs: &HashSet<u32>) -> impl Iterator<Item = ProgramInfo> {
+    loaded_programs().filter_map(Result::ok).filter(|program| programs.contains(&program.id()))
 }

@@ -4,11 +4,9 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use smallvec::SmallVec;
+use upcall_common::wire::MAX_HANDLE;
 
 use super::{checked, checked_fd};
-
-/// Longest handle that the kernel makes or takes (`MAX_HANDLE_SZ`).
-pub const MAX_HANDLE: usize = 128;
 
 /// What `name_to_handle_at` answers: the same for one inode for as long as the inode lives.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -10,14 +10,13 @@ use crate::{
     crowd::Crowd,
     descriptors,
     fan_out::SPARE,
+    peers::NO_DAEMON,
     pin,
     report::{self, Figure, Target, curve},
     scale::Scale,
-    stats::{median, paired_ratio},
+    stats::median,
     writes,
 };
-
-const PEER: &str = "no daemon";
 
 pub fn run(arena: &Arena, scale: &Scale) -> Result<()> {
     let (counts, why) = descriptors::clients(scale.clients)?;
@@ -41,12 +40,10 @@ pub fn run(arena: &Arena, scale: &Scale) -> Result<()> {
             points.push((count as f64, median(&ours)));
             nobody.push((count as f64, median(&none)));
             let figure = format!("write on {name}, by number of clients: {count}");
-            Figure::beside(figure, "ns", median(&ours), (PEER, median(&none)), Target::None)
-                .with_ratio(paired_ratio(&ours, &none), target)
-                .print()?;
+            Figure::paired(figure, "ns", &ours, (NO_DAEMON, &none), target).print()?;
         }
         curve("clients", name, &points)?;
-        curve("clients", &format!("{name}, {PEER}"), &nobody)?;
+        curve("clients", &format!("{name}, {NO_DAEMON}"), &nobody)?;
     }
     Ok(())
 }

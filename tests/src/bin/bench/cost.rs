@@ -14,7 +14,7 @@ use crate::{
     arena::{self, Arena},
     crowd::Crowd,
     library::{self, Library},
-    peers::{Reader, Tool},
+    peers::{FANOTIFY, INOTIFY, NO_DAEMON, Reader, Tool},
     pin,
     report::Target,
     scale::Scale,
@@ -23,15 +23,12 @@ use crate::{
 
 const OTHERS: usize = 1000;
 
-const NONE: &str = "no daemon";
 /// The same as the first, so that their difference shows how much is noise.
 const AGAIN: &str = "no daemon again";
 const UNWATCHED: &str = "unwatched, no interests";
 const UNWATCHED_OTHERS: &str = "unwatched, 1,000 other interests";
 const WATCHED: &str = "watched by 1 client";
 const WATCHED_MANY: &str = "watched by 100 clients";
-const INOTIFY: &str = "inotify";
-const FANOTIFY: &str = "fanotify";
 
 /// What was measured in a round, in that order.
 type Round = Vec<(&'static str, Cost)>;
@@ -80,7 +77,7 @@ impl<'a> Bench<'a> {
             Ok(())
         };
         let _others = pin::others()?;
-        measure(NONE)?;
+        measure(NO_DAEMON)?;
         measure(AGAIN)?;
         let daemon = Daemon::start(&arena.exports(), "")?;
         let target = Target::of_writes(&daemon)?;

@@ -4,11 +4,6 @@ use std::{
     io::{ErrorKind, Read},
     os::unix::net::UnixStream,
     path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread::{self, JoinHandle},
     time::Instant,
 };
 
@@ -19,7 +14,7 @@ use tests::deadline::patience;
 use upcall_client::Code;
 use upcall_common::wire::{Hello, Message, VERSION, decode, encode};
 
-use crate::bare;
+use crate::{bare, worker::Worker};
 
 /// Milliseconds: longer than a change takes to settle.
 const QUIET: u16 = 30;
@@ -70,16 +65,8 @@ impl Crowd {
     }
 
     /// Reads on a thread until that is dropped.
-    pub fn drain(mut self) -> Drain {
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
-        let thread =
-            thread::spawn(
-                move || {
-                    while !stopped.load(Ordering::Relaxed) && self.read(QUIET, |_| ()).is_ok() {}
-                },
-            );
-        Drain { stop, thread: Some(thread) }
+    pub fn drain(mut self) -> Worker {
+        Worker::start(move || self.read(QUIET, |_| ()).is_ok())
     }
 
     /// Waits for as long and reads what is there; how many sockets had something.
@@ -97,22 +84,6 @@ impl Crowd {
             }
         }
         Ok(count)
-    }
-}
-
-/// A thread that reads what a crowd gets; ends when dropped.
-#[derive(Debug)]
-pub struct Drain {
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Drop for Drain {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{
     report::{self, Figure, Target, curve},
     scale::Scale,
     sends::Sends,
-    stats::{median, paired_ratio},
+    stats::median,
 };
 
 const PEER: &str = "bare sends";
@@ -42,13 +42,10 @@ pub fn run(arena: &Arena, scale: &Scale) -> Result<()> {
             clients.settle()?;
             took_bare.push(sends.round()?);
         }
-        let (us, peer) = (median(&took), median(&took_bare));
-        ours.push((count as f64, us));
-        bare.push((count as f64, peer));
+        ours.push((count as f64, median(&took)));
+        bare.push((count as f64, median(&took_bare)));
         let name = format!("fan-out to {count} clients");
-        Figure::beside(name, "us", us, (PEER, peer), Target::None)
-            .with_ratio(paired_ratio(&took, &took_bare), Target::RatioAtMost(1.5))
-            .print()?;
+        Figure::paired(name, "us", &took, (PEER, &took_bare), Target::RatioAtMost(1.5)).print()?;
     }
     curve("fan-out", "upcall", &ours)?;
     Ok(curve("fan-out", PEER, &bare)?)

@@ -22,7 +22,6 @@ use footprint::Footprint;
 use prompt::Prompt;
 use unwatched::Unwatched;
 
-const INOTIFY: &str = "inotify";
 /// What the targets are for: of fewer interests, the daemon's own size weighs too much.
 const MANY: usize = 1_000_000;
 const FEW: usize = 10;

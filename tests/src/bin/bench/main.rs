@@ -22,6 +22,7 @@ mod scale;
 mod sends;
 mod stats;
 mod throughput;
+mod worker;
 mod writes;
 
 use std::{process::ExitCode, time::Instant};

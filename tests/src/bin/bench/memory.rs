@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fs};
 
+use ::tests::fdinfo;
 use anyhow::{Context, Result};
 use nix::unistd::sync;
 
@@ -11,9 +12,7 @@ pub fn of_daemon(pid: u32) -> Result<(u64, u64)> {
     // Maps that are mapped are counted as maps.
     let own = field(&status, "RssAnon:").context("no RssAnon")? * 1024;
     let mut maps = BTreeMap::new();
-    for entry in fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
-        // One that has been closed meanwhile is no map.
-        let info = fs::read_to_string(entry?.path()).unwrap_or_default();
+    for info in fdinfo::of(pid)? {
         if let (Some(id), Some(bytes)) = (field(&info, "map_id:"), field(&info, "memlock:")) {
             maps.insert(id, bytes);
         }

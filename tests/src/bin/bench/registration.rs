@@ -14,7 +14,6 @@ use crate::{
     peers::{allow, watch_all},
     report::{Figure, Target},
     scale::Scale,
-    stats::{median, paired_ratio},
 };
 
 /// Requests of one interest each.
@@ -46,9 +45,7 @@ pub fn run(arena: &Arena, scale: &Scale) -> Result<()> {
         ("registration by handle, in batches", handle, Target::RatioAtLeast(1.0)),
         ("registration by path, one by one", single, Target::None),
     ] {
-        Figure::beside(name, "/s", median(&ours), (PEER, median(&peer)), Target::None)
-            .with_ratio(paired_ratio(&ours, &peer), target)
-            .print()?;
+        Figure::paired(name, "/s", &ours, (PEER, &peer), target).print()?;
     }
     Ok(())
 }

@@ -6,6 +6,8 @@ use ::tests::daemon::Daemon;
 use anyhow::Result;
 use serde::Serialize;
 
+use crate::stats::{median, paired_ratio};
+
 /// What is to be reached.
 #[derive(Clone, Copy, Debug)]
 pub enum Target {
@@ -79,9 +81,18 @@ impl Figure {
             .judged(target)
     }
 
-    /// The ratio was found otherwise than from the two values.
-    pub fn with_ratio(self, ratio: f64, target: Target) -> Self {
-        Self { ratio: Some(ratio), ..self }.judged(target)
+    /// Of values measured side by side: their medians, and the median of their ratios.
+    pub fn paired(
+        name: impl Into<String>,
+        unit: &'static str,
+        ours: &[f64],
+        (peer_name, peer): (&str, &[f64]),
+        target: Target,
+    ) -> Self {
+        let ratio = Some(paired_ratio(ours, peer));
+        Self { ratio, ..Self::alone(name, unit, median(ours), Target::None) }
+            .with_peer(peer_name, median(peer))
+            .judged(target)
     }
 
     fn with_peer(self, name: &str, peer: f64) -> Self {
@@ -144,6 +155,14 @@ mod tests {
         assert_eq!(Figure::alone("x", "B", 301.0, Target::AtMost(300.0)).met, Some(false));
         assert_eq!(Figure::alone("x", "B", 300.0, Target::RatioAtMost(1.0)).met, Some(false));
         assert_eq!(met(f64::NAN, Target::RatioAtMost(1.0)), Some(false));
+    }
+
+    #[test]
+    fn the_ratio_of_pairs_is_not_that_of_their_medians() {
+        let (ours, peer) = ([2.0, 20.0, 60.0], [1.0, 4.0, 15.0]);
+        let figure = Figure::paired("x", "us", &ours, ("inotify", &peer), Target::RatioAtMost(4.0));
+        assert_eq!((figure.ours, figure.peer, figure.ratio), (20.0, Some(4.0), Some(4.0)));
+        assert_eq!(figure.met, Some(true));
     }
 
     #[test]

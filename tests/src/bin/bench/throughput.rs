@@ -15,15 +15,13 @@ use tests::{daemon::Daemon, deadline::patience};
 use crate::{
     arena::{self, Arena},
     library::{self, Library},
-    peers::Reader,
+    peers::{INOTIFY, Reader},
     report::{Figure, Target},
     scale::Scale,
-    stats::{median, paired_ratio},
 };
 
 /// Fewer than inotify's queue holds by default.
 const FILES: usize = 10_000;
-const INOTIFY: &str = "inotify";
 
 pub fn run(arena: &Arena, scale: &Scale) -> Result<()> {
     let paths = arena::files(&arena.tmpfs, "throughput", FILES)?;
@@ -36,15 +34,8 @@ pub fn run(arena: &Arena, scale: &Scale) -> Result<()> {
             peer.push(events(&paths, &files)?);
         }
         let target = Target::RatioAtLeast(1.0);
-        Figure::beside(
-            format!("throughput, {name}"),
-            "upcalls/s",
-            median(&ours),
-            (INOTIFY, median(&peer)),
-            Target::None,
-        )
-        .with_ratio(paired_ratio(&ours, &peer), target)
-        .print()?;
+        Figure::paired(format!("throughput, {name}"), "upcalls/s", &ours, (INOTIFY, &peer), target)
+            .print()?;
     }
     Ok(())
 }

@@ -79,8 +79,7 @@ fn what_was_told_before_it_was_visible_counts_as_changed() {
     bench.successor(false);
     let client = bench.client();
     assert!(!bench.unchanged(client, file, version));
-    bench.pass(1);
-    bench.hub.tick();
+    bench.settle();
     assert_ne!(bench.told(client), [], "the successor has it");
 }
 
@@ -227,8 +226,7 @@ fn what_is_under_way_while_programs_give_way_counts_as_changed_and_is_told_at_it
     bench.model.edit(1, |probe| probe.busy = 0);
     let client = bench.client();
     assert!(!bench.unchanged(client, file, version));
-    bench.pass(1);
-    bench.hub.tick();
+    bench.settle();
     assert_ne!(bench.told(client), [], "its end");
 }
 

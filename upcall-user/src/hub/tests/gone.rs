@@ -10,10 +10,7 @@ fn deleted(bench: &Bench, gone: &[Gone]) {
 #[test]
 fn an_unlinked_inode_is_told_until_it_is_gone_and_then_forgotten() {
     for early in [true, false] {
-        let mut bench = Bench::new(4, early);
-        let file = bench.file(1);
-        let client = bench.client();
-        bench.watch(client, file, 10, ANY).expect("watch");
+        let (bench, _, client) = Bench::watching(early, ANY);
         bench.model.edit(1, |probe| probe.attrs.nlink = 0);
         bench.model.mark(1, by_other(NLINK));
         bench.dispatch();
@@ -22,8 +19,7 @@ fn an_unlinked_inode_is_told_until_it_is_gone_and_then_forgotten() {
         assert_eq!(bench.told(client), [(10, NLINK)], "somebody has it open");
         bench.model.mark(1, by_other(DATA));
         bench.dispatch();
-        bench.pass(1);
-        bench.hub.tick();
+        bench.settle();
         assert_eq!(bench.told(client), [(10, DATA)]);
         assert_eq!(bench.hub.status().unsettled, 0);
         for _ in 0..3 {
@@ -106,10 +102,7 @@ fn inodes_of_an_unmounted_filesystem_are_forgotten_unless_they_live() {
 
 #[test]
 fn an_inode_that_is_found_again_is_still_watched() {
-    let mut bench = Bench::new(4, false);
-    let file = bench.file(1);
-    let client = bench.client();
-    bench.watch(client, file, 10, ANY).expect("watch");
+    let (bench, file, _) = Bench::watching(false, ANY);
     bench.model.evict(1);
     let look = bench.hub.look(1, 0);
     let [gone] = look.gone.as_slice() else { panic!("{look:?}") };

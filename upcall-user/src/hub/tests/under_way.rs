@@ -18,8 +18,7 @@ fn what_is_under_way_at_a_registration_is_told_once_it_is_over() {
         let client = bench.client();
         set_busy(&bench, BUSY_WRITER);
         bench.watch(client, file, 10, MODE).expect("watch");
-        bench.pass(1);
-        bench.hub.tick();
+        bench.settle();
         assert_eq!(cookies(&bench, client), [10], "early: {early}");
         set_busy(&bench, 0);
         bench.pass(8);
@@ -47,7 +46,6 @@ fn what_is_under_way_at_a_gap_is_told_once_it_is_over() {
     assert_eq!(bench.hub.distrust(STEP as u32), None);
     assert!(bench.rescheduled(), "there is a slot to be looked at");
     bench.model.edit(last, |probe| probe.busy = 0);
-    bench.pass(1);
-    bench.hub.tick();
+    bench.settle();
     assert_eq!(cookies(&bench, client), [last]);
 }

@@ -2,10 +2,11 @@
 
 use anyhow::{Context, Result};
 
-use super::{AGAIN, FANOTIFY, INOTIFY, NONE, Round, UNWATCHED, UNWATCHED_OTHERS, WATCHED, WATCHED_MANY};
+use super::{AGAIN, Round, UNWATCHED, UNWATCHED_OTHERS, WATCHED, WATCHED_MANY};
 use crate::{
+    peers::{FANOTIFY, INOTIFY, NO_DAEMON},
     report::{Figure, Target},
-    stats::{median, paired_ratio},
+    stats::median,
     writes::Cost,
 };
 
@@ -13,19 +14,12 @@ const OURS: [&str; 4] = [UNWATCHED, UNWATCHED_OTHERS, WATCHED, WATCHED_MANY];
 
 pub(super) fn all(filesystem: &str, ours: Target, rounds: &[Round]) -> Result<()> {
     let states = rounds.first().context("no round")?.iter().map(|(state, _)| *state);
-    let none = values(rounds, NONE, |cost| cost.cpu);
-    for state in states.filter(|state| *state != NONE) {
+    let none = values(rounds, NO_DAEMON, |cost| cost.cpu);
+    for state in states.filter(|state| *state != NO_DAEMON) {
         let values = values(rounds, state, |cost| cost.cpu);
         let target = if OURS.contains(&state) { ours } else { Target::None };
-        Figure::beside(
-            format!("write on {filesystem}, {state}"),
-            "ns",
-            median(&values),
-            (NONE, median(&none)),
-            Target::None,
-        )
-        .with_ratio(paired_ratio(&values, &none), target)
-        .print()?;
+        let name = format!("write on {filesystem}, {state}");
+        Figure::paired(name, "ns", &values, (NO_DAEMON, &none), target).print()?;
     }
     // Without a limit for itself, what is added is compared.
     if matches!(ours, Target::None) {
@@ -46,12 +40,10 @@ pub(super) fn all(filesystem: &str, ours: Target, rounds: &[Round]) -> Result<()
 
 /// On a quiet machine a thread that has a processor for itself spends processor time as fast as the wall's.
 fn clocks(filesystem: &str, rounds: &[Round]) -> Result<()> {
-    for state in [NONE, AGAIN, UNWATCHED, WATCHED, INOTIFY] {
+    for state in [NO_DAEMON, AGAIN, UNWATCHED, WATCHED, INOTIFY] {
         let (cpu, wall) = (values(rounds, state, |cost| cost.cpu), values(rounds, state, |cost| cost.wall));
         let name = format!("processor time of a write on {filesystem}, {state}");
-        Figure::beside(name, "ns", median(&cpu), ("wall time", median(&wall)), Target::None)
-            .with_ratio(paired_ratio(&cpu, &wall), Target::None)
-            .print()?;
+        Figure::paired(name, "ns", &cpu, ("wall time", &wall), Target::None).print()?;
     }
     Ok(())
 }
@@ -78,8 +70,8 @@ mod tests {
     #[test]
     fn values_are_of_one_state_in_the_order_of_rounds() {
         let cost = |cpu| Cost { cpu, wall: 2.0 * cpu };
-        let rounds = [vec![(NONE, cost(1.0)), (INOTIFY, cost(5.0))], vec![(NONE, cost(2.0))]];
-        assert_eq!(values(&rounds, NONE, |cost| cost.cpu), [1.0, 2.0]);
+        let rounds = [vec![(NO_DAEMON, cost(1.0)), (INOTIFY, cost(5.0))], vec![(NO_DAEMON, cost(2.0))]];
+        assert_eq!(values(&rounds, NO_DAEMON, |cost| cost.cpu), [1.0, 2.0]);
         assert_eq!(values(&rounds, INOTIFY, |cost| cost.wall), [10.0]);
     }
 }

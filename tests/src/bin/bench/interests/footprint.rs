@@ -3,9 +3,9 @@
 use anyhow::Result;
 use tests::daemon::Daemon;
 
-use super::INOTIFY;
 use crate::{
     memory,
+    peers::INOTIFY,
     report::{Figure, Target},
 };
 
@@ -13,7 +13,8 @@ use crate::{
 pub(super) struct Footprint {
     /// Inodes in memory, before what can be read again was forgotten, and after.
     inodes: (u64, u64),
-    bytes: u64,
+    /// The daemon's own, its maps, and what the kernel's slabs have grown by meanwhile.
+    bytes: [u64; 3],
 }
 
 impl Footprint {
@@ -23,7 +24,7 @@ impl Footprint {
         memory::drop_caches()?;
         let inodes = (cached, memory::inodes()?);
         let (own, maps) = memory::of_daemon(daemon.pid())?;
-        Ok(Self { inodes, bytes: own + maps + memory::slabs()?.saturating_sub(before) })
+        Ok(Self { inodes, bytes: [own, maps, memory::slabs()?.saturating_sub(before)] })
     }
 
     pub(super) fn tell_inodes(&self, target: Target) -> Result<()> {
@@ -34,8 +35,12 @@ impl Footprint {
 
     /// Beside `watch` bytes of an inotify watch.
     pub(super) fn tell_bytes(&self, count: usize, watch: f64, target: Target) -> Result<()> {
-        let each = self.bytes as f64 / count as f64;
+        let each = |bytes: u64| bytes as f64 / count as f64;
         let name = format!("memory of an interest, of {count}");
-        Ok(Figure::beside(name, "B", each, (INOTIFY, watch), target).print()?)
+        Figure::beside(name.clone(), "B", each(self.bytes.iter().sum()), (INOTIFY, watch), target).print()?;
+        for (part, bytes) in ["daemon", "its maps", "slabs of the kernel"].into_iter().zip(self.bytes) {
+            Figure::alone(format!("{name}: {part}"), "B", each(bytes), Target::None).print()?;
+        }
+        Ok(())
     }
 }

@@ -5,16 +5,14 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use tests::daemon::Daemon;
 
-use super::INOTIFY;
 use crate::{
     arena::{self, Arena},
-    latency::{self, Subject},
+    latency::{self, LIBRARY_UNIX, Subject},
+    peers::INOTIFY,
     report::{Figure, curve},
     scale::Scale,
     stats::Quantile,
 };
-
-const OURS: &str = "library, Unix";
 
 /// Of each name, so that there are as many more samples in a round.
 const COPIES: usize = 4;
@@ -48,7 +46,7 @@ impl Prompt {
         let mut subjects = Vec::new();
         for pair in files.chunks_exact(2) {
             let [ours, theirs] = pair else { continue };
-            subjects.push(Subject::library(OURS, &daemon.unix(), ours)?);
+            subjects.push(Subject::library(LIBRARY_UNIX, &daemon.unix(), ours)?);
             subjects.push(Subject::inotify(INOTIFY, theirs)?);
         }
         Ok(Self { subjects, points: Vec::new() })
@@ -59,7 +57,7 @@ impl Prompt {
         latency::sample(&mut self.subjects, scale.latency_rounds.min(ROUNDS), latency::APART)?;
         for quantile in QUANTILES {
             let of = |name| quantile.of(&latency::times(&self.subjects, name)).context("too few samples");
-            let (ours, inotify) = (of(OURS)?, of(INOTIFY)?);
+            let (ours, inotify) = (of(LIBRARY_UNIX)?, of(INOTIFY)?);
             self.points.push(Point { interests, quantile, ours, inotify });
         }
         Ok(())
@@ -67,7 +65,7 @@ impl Prompt {
 
     pub(super) fn tell(&self) -> Result<()> {
         for Point { interests, quantile, ours, inotify } in &self.points {
-            let name = format!("latency beside {interests} interests, {OURS}, {}", quantile.name);
+            let name = format!("latency beside {interests} interests, {LIBRARY_UNIX}, {}", quantile.name);
             Figure::beside(name, "us", *ours, (INOTIFY, *inotify), latency::wanted(*quantile)).print()?;
         }
         for quantile in QUANTILES {
@@ -76,7 +74,7 @@ impl Prompt {
                 of_this.map(|point| (super::place(point.interests), value(point))).collect()
             };
             let name = quantile.name;
-            curve("latency-interests", &format!("{OURS}, {name}"), &points(|point| point.ours))?;
+            curve("latency-interests", &format!("{LIBRARY_UNIX}, {name}"), &points(|point| point.ours))?;
             curve("latency-interests", &format!("{INOTIFY}, {name}"), &points(|point| point.inotify))?;
         }
         Ok(())

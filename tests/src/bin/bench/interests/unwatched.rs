@@ -6,13 +6,12 @@ use anyhow::{Context, Result};
 
 use crate::{
     arena::{self, Arena},
+    peers::NO_DAEMON,
     report::{Figure, Target, curve},
     scale::Scale,
     stats::median,
     writes,
 };
-
-const PEER: &str = "no daemon";
 
 pub(super) struct Unwatched<'a> {
     filesystem: &'static str,
@@ -54,12 +53,12 @@ impl<'a> Unwatched<'a> {
         let none = median(&self.alone);
         for &(interests, cost) in &self.costs {
             let name = format!("write on {}, unwatched, beside {interests} interests", self.filesystem);
-            Figure::beside(name, "ns", cost, (PEER, none), target).print()?;
+            Figure::beside(name, "ns", cost, (NO_DAEMON, none), target).print()?;
         }
         let points = |value: fn(f64, f64) -> f64| -> Vec<_> {
             self.costs.iter().map(|&(interests, cost)| (super::place(interests), value(cost, none))).collect()
         };
         curve("cost", self.filesystem, &points(|cost, _| cost))?;
-        Ok(curve("cost", &format!("{}, {PEER}", self.filesystem), &points(|_, none| none))?)
+        Ok(curve("cost", &format!("{}, {NO_DAEMON}", self.filesystem), &points(|_, none| none))?)
     }
 }

@@ -11,11 +11,11 @@ use tests::daemon::Daemon;
 
 use crate::{
     arena::{self, Arena},
+    peers::{FANOTIFY, INOTIFY},
     report::{Figure, Target, curve},
     scale::Scale,
     stats::{Quantile, distribution},
 };
-use storm::Storm;
 
 pub use subject::{Subject, sample, times};
 pub use tools::run as tools;
@@ -26,8 +26,9 @@ pub const APART: Duration = Duration::from_millis(16);
 /// Of each subject, so that there are as many more samples in a round.
 const COPIES: usize = 3;
 
-const NAMES: [&str; 6] = ["library, Unix", "library, TCP", "bare, Unix", "bare, TCP", INOTIFY, "fanotify"];
-const INOTIFY: &str = "inotify";
+/// A client that uses the library, over a Unix socket.
+pub const LIBRARY_UNIX: &str = "library, Unix";
+const NAMES: [&str; 6] = [LIBRARY_UNIX, "library, TCP", "bare, Unix", "bare, TCP", INOTIFY, FANOTIFY];
 
 const QUANTILES: [Quantile; 3] = [Quantile::MEDIAN, Quantile::P99, Quantile::P999];
 
@@ -45,7 +46,7 @@ pub fn run(arena: &Arena, scale: &Scale) -> Result<()> {
     let paths = arena::files(&arena.tmpfs, "latency", NAMES.len() * COPIES)?;
     let aside = arena::files(&arena.aside, "latency", COPIES)?;
     for state in ["idle", "loaded"] {
-        let _storm = if state == "loaded" { Some(Storm::start(&arena.tmpfs)?) } else { None };
+        let _storm = if state == "loaded" { Some(storm::start(&arena.tmpfs)?) } else { None };
         let mut subjects = subjects(&daemon, &paths, &aside)?;
         sample(&mut subjects, scale.latency_rounds, APART)?;
         tell(&subjects, state)?;
@@ -61,7 +62,7 @@ fn subjects(daemon: &Daemon, paths: &[PathBuf], aside: &[PathBuf]) -> Result<Vec
         for name in NAMES {
             let path = paths.next().context("too few files")?;
             subjects.push(match name {
-                "library, Unix" => Subject::library(name, &unix, path)?,
+                LIBRARY_UNIX => Subject::library(name, &unix, path)?,
                 "library, TCP" => Subject::library(name, &tcp, path)?,
                 "bare, Unix" => Subject::bare(name, &unix, path)?,
                 "bare, TCP" => Subject::bare(name, &tcp, path)?,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use tests::daemon::Daemon;
 
-use super::{Subject, sample, times};
+use super::{LIBRARY_UNIX, Subject, sample, times};
 use crate::{
     arena::{self, Arena},
     peers::Tool,
@@ -17,13 +17,11 @@ use crate::{
 /// Longer than any of them gathers changes before it tells of them.
 const APART: Duration = Duration::from_millis(64);
 
-const OURS: &str = "library, Unix";
-
 pub fn run(arena: &Arena, scale: &Scale) -> Result<()> {
     let tools = Tool::present();
     let daemon = Daemon::start(&arena.exports(), "")?;
     let own = arena::files(&arena.tmpfs, "tools", 1)?.pop().context("no file")?;
-    let mut subjects = vec![Subject::library(OURS, &daemon.unix(), &own)?];
+    let mut subjects = vec![Subject::library(LIBRARY_UNIX, &daemon.unix(), &own)?];
     for &tool in &tools {
         // Of all files there: where nobody else writes.
         let root = if tool == Tool::Fatrace { &arena.aside } else { &arena.tmpfs };
@@ -33,8 +31,9 @@ pub fn run(arena: &Arena, scale: &Scale) -> Result<()> {
     sample(&mut subjects, scale.slow_rounds, APART)?;
     let took = |name| Quantile::MEDIAN.of(&times(&subjects, name)).context("too few samples");
     for tool in tools {
-        let name = format!("latency seldom, {OURS}, {}", Quantile::MEDIAN.name);
-        Figure::beside(name, "us", took(OURS)?, (tool.name(), took(tool.name())?), Target::None).print()?;
+        let name = format!("latency seldom, {LIBRARY_UNIX}, {}", Quantile::MEDIAN.name);
+        Figure::beside(name, "us", took(LIBRARY_UNIX)?, (tool.name(), took(tool.name())?), Target::None)
+            .print()?;
     }
     Ok(())
 }

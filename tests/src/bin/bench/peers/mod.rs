@@ -8,6 +8,12 @@ mod reader;
 mod tool;
 mod watchman;
 
+/// How figures and pictures call them.
+pub const INOTIFY: &str = "inotify";
+pub const FANOTIFY: &str = "fanotify";
+/// Nobody tells of anything.
+pub const NO_DAEMON: &str = "no daemon";
+
 pub use self::{
     inotify::{allow, watch_all},
     reader::Reader,

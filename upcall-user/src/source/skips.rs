@@ -6,17 +6,17 @@
 use std::{
     collections::HashSet,
     fs, io,
-    os::fd::{AsFd, AsRawFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     sync::{Mutex, PoisonError},
 };
 
-use aya::programs::loaded_programs;
 use upcall_common::abi::Hook;
 
 use super::{
+    error::LoadError,
     hooks::{Kind, Program},
     kernel::Flags,
-    load::LoadError,
+    takeover::still_loaded,
 };
 
 /// What a skipped run of a program costs.
@@ -69,15 +69,19 @@ impl Counts {
 
 /// What a look found.
 #[derive(Clone, Copy, Debug)]
-pub struct Look {
+pub struct Finding {
     /// There may have been changes of which nobody will tell.
     pub gap: bool,
     /// Skipped runs of all programs.
-    misses: u64,
+    skips: u64,
 }
 
+#[derive(Debug, thiserror::Error)]
+#[error("cannot ask the kernel whether it skipped BPF programs: {0}")]
+pub struct Unknown(#[from] io::Error);
+
 /// The programs at work, and the counts when last looked at.
-pub struct Misses {
+pub struct Skips {
     programs: Vec<(Class, OwnedFd)>,
     /// Whether there is a safety net.
     net: bool,
@@ -89,45 +93,45 @@ pub struct Misses {
 #[derive(Clone, Copy, Debug, Default)]
 struct Known {
     last: Counts,
-    /// At the last turn and the one before.
-    turns: [Counts; 2],
+    /// At the last periodic look and the one before.
+    periods: [Counts; 2],
 }
 
 impl Known {
     /// Whether there may be changes since the last look of which nobody will tell.
-    fn update(&mut self, now: Counts, turn: bool, net: bool) -> bool {
-        let gap = is_gap(self.turns[1], self.last, now, net);
+    fn update(&mut self, now: Counts, periodic: bool, net: bool) -> bool {
+        let gap = is_gap(self.periods[1], self.last, now, net);
         self.last = now;
-        if turn {
-            self.turns = [now, self.turns[0]];
+        if periodic {
+            self.periods = [now, self.periods[0]];
         }
         gap
     }
 }
 
-impl Misses {
+impl Skips {
     pub(super) fn of(programs: Vec<(&Program, OwnedFd)>, net: bool, flags: Flags) -> Self {
         let programs = programs.into_iter().map(|(program, fd)| (Class::of(program), fd)).collect();
         // Those so far are the daemon's own, or were looked at when it took over.
         let now = Counts { trampolines: flags.trampolines(), ..Counts::default() };
-        Self { programs, net, flags, known: Mutex::new(Known { last: now, turns: [now; 2] }) }
+        Self { programs, net, flags, known: Mutex::new(Known { last: now, periods: [now; 2] }) }
     }
 
     /// Looks for changes since the last look of which nobody will tell. Takes about 3 us a program. A tracepoint skipped
-    /// within the last two turns may belong to a hook skipped now.
-    pub fn look(&self, turn: bool) -> io::Result<Look> {
+    /// within the last two periods may belong to a hook skipped now.
+    pub fn look(&self, periodic: bool) -> Result<Finding, Unknown> {
         let now = self.count(|_| true)?;
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(Look { gap: known.update(now, turn, self.net), misses: now.sum() })
+        Ok(Finding { gap: known.update(now, periodic, self.net), skips: now.sum() })
     }
 
     /// No client can miss what the look found, whatever becomes of the daemon.
-    pub fn told(&self, look: &Look) {
-        self.flags.set_misses(look.misses);
+    pub fn told(&self, finding: &Finding) {
+        self.flags.set_skips(finding.skips);
     }
 
     /// Skipped runs so far of hooks below which there is the safety net; `None` without one.
-    pub(super) fn backed(&self) -> io::Result<Option<u64>> {
+    pub(super) fn backed(&self) -> Result<Option<u64>, Unknown> {
         if !self.net {
             return Ok(None);
         }
@@ -137,13 +141,12 @@ impl Misses {
     fn count(&self, wanted: impl Fn(Class) -> bool) -> io::Result<Counts> {
         let mut counts = Counts { trampolines: self.flags.trampolines(), ..Counts::default() };
         for (class, program) in self.programs.iter().filter(|(class, _)| wanted(*class)) {
-            let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", program.as_raw_fd()))?;
             let count = match class {
                 Class::Tracepoint => &mut counts.tracepoint,
                 Class::Backed => &mut counts.backed,
                 Class::Alone => &mut counts.alone,
             };
-            *count += missed(&info);
+            *count += skips_of(program.as_fd())?;
         }
         Ok(counts)
     }
@@ -159,21 +162,23 @@ fn is_gap(before: Counts, last: Counts, now: Counts, net: bool) -> bool {
 }
 
 /// Skipped runs of programs, known by their ids; `None` if not all were found.
-pub(super) fn of_programs(mut ids: HashSet<u32>) -> Result<Option<u64>, LoadError> {
-    let mut sum = 0;
-    // Any other program of the host may go while it is looked at.
-    for program in loaded_programs().flatten() {
-        if ids.remove(&program.id()) {
-            let fd = program.fd().map_err(|error| LoadError::Pinned(error.to_string()))?;
-            let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd()))?;
-            sum += missed(&info);
-        }
+pub(super) fn of_programs(ids: &HashSet<u32>) -> Result<Option<u64>, LoadError> {
+    let (mut sum, mut found) = (0, 0);
+    for program in still_loaded(ids) {
+        let fd = program.fd().map_err(|error| LoadError::Pinned(error.to_string()))?;
+        sum += skips_of(fd.as_fd())?;
+        found += 1;
     }
-    Ok(ids.is_empty().then_some(sum))
+    Ok((found == ids.len()).then_some(sum))
 }
 
-/// The count in what the kernel says of a program's descriptor; kernels that have none miss none.
-fn missed(info: &str) -> u64 {
+/// Skipped runs of the program behind a descriptor.
+fn skips_of(program: BorrowedFd<'_>) -> io::Result<u64> {
+    fs::read_to_string(format!("/proc/self/fdinfo/{}", program.as_raw_fd())).map(|info| count_in(&info))
+}
+
+/// The count in what the kernel says of a program's descriptor; kernels that have none skip none.
+fn count_in(info: &str) -> u64 {
     let count = info.lines().find_map(|line| line.strip_prefix("recursion_misses:"));
     count.and_then(|count| count.trim().parse().ok()).unwrap_or_default()
 }
@@ -184,17 +189,17 @@ mod tests {
 
     #[test]
     fn the_count_is_read_from_the_description_of_a_program() {
-        assert_eq!(missed("pos:\t0\nprog_type:\t26\nrun_cnt:\t0\nrecursion_misses:\t12\n"), 12);
-        assert_eq!(missed("pos:\t0\n"), 0);
+        assert_eq!(count_in("pos:\t0\nprog_type:\t26\nrun_cnt:\t0\nrecursion_misses:\t12\n"), 12);
+        assert_eq!(count_in("pos:\t0\n"), 0);
     }
 
     #[test]
-    fn a_tracepoint_is_remembered_for_two_turns_however_often_somebody_looks() {
+    fn a_tracepoint_is_remembered_for_two_periods_however_often_somebody_looks() {
         let tracepoint = Counts { tracepoint: 1, ..Counts::default() };
         let both = Counts { backed: 1, ..tracepoint };
         let mut known = Known::default();
-        for turn in [false, true, false, false] {
-            assert!(!known.update(tracepoint, turn, true));
+        for periodic in [false, true, false, false] {
+            assert!(!known.update(tracepoint, periodic, true));
         }
         assert!(known.clone().update(both, false, true));
         for _ in 0..2 {
