@@ -20,9 +20,9 @@ pub fn resolve_open(
     if writes && !proven {
         let _guard = principal.assume().map_err(|errno| principal.not_assumed(errno))?;
         may_write(found.fd.as_fd()).map_err(|error| match error.raw_os_error() {
-            Some(libc::EACCES | libc::EPERM | libc::EROFS) => {
-                AccessError::NotPermitted("the file may not be written to by this user".to_owned())
-            }
+            Some(libc::EACCES | libc::EPERM | libc::EROFS) => AccessError::NotPermitted(
+                "the file may not be written to by this user: grant it write permission".to_owned(),
+            ),
             _ => AccessError::internal("check write permission")(error),
         })?;
     }

@@ -109,7 +109,7 @@ pub(super) fn said<T>(outcome: &Result<T, Refusal>) -> (Code, String) {
     let Err(refusal) = outcome else { return (Code::Ok, String::new()) };
     let text = match refusal {
         Refusal::Conflict(who) | Refusal::LocalConflict(who) if *who != state::Who::Unknown => {
-            format!("{refusal}: {}", wire::Who::from(who.clone()))
+            format!("{refusal} ({})", wire::Who::from(who.clone()))
         }
         _ => refusal.to_string(),
     };

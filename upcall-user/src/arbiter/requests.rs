@@ -45,7 +45,7 @@ impl Task {
             _ => Range::new(0, 0),
         };
         let Some(range) = range else {
-            let text = "the range ends beyond 64 bits".to_owned();
+            let text = "the range ends beyond 2^64: use a length of 0 for the rest of the file".to_owned();
             return self.answer(by, refused(&request, Code::BadRange, text));
         };
         match (request, file) {

@@ -132,10 +132,12 @@ async fn find(
     let mut descriptors: Vec<Option<OwnedFd>> = descriptors.into_iter().map(Some).collect();
     let target = named(target, &mut descriptors);
     close(descriptors).await;
-    let target = target.map_err(|code| (code, "the target cannot be used".to_owned()))?;
+    let target =
+        target.map_err(|code| (code, "the target cannot be used: name the file another way".to_owned()))?;
     let (finder, principal) = (Arc::clone(service), peer.principal.clone());
     let found = spawn_blocking(move || look(&finder, &principal, target, writes)).await;
-    found.unwrap_or_else(|_| Err((Code::Internal, "finding the file failed".to_owned())))
+    found
+        .unwrap_or_else(|_| Err((Code::Internal, "finding the file failed: see the daemon's log".to_owned())))
 }
 
 fn look(

@@ -29,6 +29,7 @@ pub enum Effect {
         who: Who,
     },
     /// All that was held under this id, of which `kind` is the strongest, is gone; one for each open that carried it.
+    /// Of clients that are not connected, too: operators are to know.
     Revoked {
         client: ClientId,
         open: OpenId,

@@ -116,9 +116,7 @@ impl Table {
     /// All that the holder has is gone, and its client gets none of that inode for a while.
     pub(super) fn revoke(&mut self, inode: InodeId, holder: Holder, now: Instant) {
         let kind = self.inode(inode).and_then(|found| found.lease(holder).kind());
-        if let Some(kind) = kind
-            && self.is_connected(holder.client)
-        {
+        if let Some(kind) = kind {
             let Holder { client, lease_id } = holder;
             self.effects.extend(
                 self.carriers(inode, holder).into_iter().map(|(open, cookie)| Effect::Revoked {

@@ -6,6 +6,7 @@ mod leases;
 mod locks;
 mod reclaims;
 mod shares;
+mod shown;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -34,6 +35,7 @@ pub(crate) fn add(trials: &mut Trials<'_>) {
     reclaims::add(trials);
     locks::add(trials);
     shares::add(trials);
+    shown::add(trials);
 }
 
 /// What clients hold outlives them by this in these tests.

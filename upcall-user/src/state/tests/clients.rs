@@ -178,6 +178,21 @@ fn claims_of_more_locks_than_there_may_be_let_none_end() {
 }
 
 #[test]
+fn what_ends_while_its_client_is_gone_is_known_all_the_same() {
+    let mut rig = Rig::new();
+    let (ann, open) = rig.holder("ann", W);
+    rig.table.lease_breaks(FILE, Keep::None, Who::Process(1), rig.now);
+    rig.pass(secs(50));
+    rig.disconnect(ann);
+    rig.effects();
+    rig.pass(secs(10));
+    assert_eq!(revoked(&rig.upcalls()), [ann]);
+    rig.pass(secs(5));
+    let lapsed = Effect::Lapsed { client: client("ann"), open, inode: FILE };
+    assert!(rig.effects().contains(&lapsed));
+}
+
+#[test]
 fn each_open_that_carries_a_lease_is_told_of_its_recall_and_its_end() {
     let mut rig = Rig::new();
     let (ann, first) = rig.holder("ann", R);

@@ -203,8 +203,8 @@ impl Naive {
 
     pub(super) fn revoke(&mut self, inode: InodeId, holder: Holder) {
         let held = self.held(inode, holder);
-        if self.connected(holder.client) {
-            let told = format!("revoked {holder:?} {:?}", held.expect("a lease"));
+        if let Some(held) = held {
+            let told = format!("revoked {holder:?} {held:?}");
             self.said.extend(vec![told; self.carriers(inode, holder)]);
         }
         for open in self.opens.iter_mut().filter(|it| it.wish.inode == inode && it.holder == holder) {
