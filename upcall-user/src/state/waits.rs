@@ -64,7 +64,9 @@ impl Table {
     fn blocked_requests(&self, owner: Owner) -> impl Iterator<Item = (InodeId, RequestId, Range, LockKind)> {
         let waiting = self.clients.get(&owner.client).map(|client| &client.waiting).into_iter().flatten();
         waiting.filter_map(move |id| {
-            let inode = self.requests.get(id)?.inode;
+            let request = self.requests.get(id)?;
+            // One that is yet to be looked at again finds its own ring; refused for it, it holds up nobody.
+            let inode = (!request.recheck).then_some(request.inode)?;
             let (by, range, kind) = self.wanted(*id)?;
             let found = self.inode(inode)?;
             // One that takes its turn after an ask is looked at then.

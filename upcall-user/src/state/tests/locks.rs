@@ -139,6 +139,34 @@ fn a_deadlock_that_an_unlock_makes_is_found() {
 }
 
 #[test]
+fn of_two_rings_with_one_wait_in_common_only_that_is_refused() {
+    let mut rig = Rig::new();
+    let [xan, zoe, hal, quo] = ["xan", "zoe", "hal", "quo"].map(|name| rig.locker(name));
+    let kept = (zoe.0, rig.open(zoe.0, 1, Access::Both));
+    let second = |open: (ClientId, OpenId), start| LockRequest {
+        owner: 2,
+        ..lock_request(open.1, start, 1, WRITE, true)
+    };
+    rig.lock(quo, 0, 1, READ);
+    rig.lock(zoe, 0, 1, READ);
+    rig.lock(hal, 5, 1, WRITE);
+    rig.lock(kept, 20, 1, WRITE);
+    rig.lock(kept, 30, 1, WRITE);
+    for (open, start) in [(zoe, 60), (kept, 1)] {
+        assert!(matches!(rig.table.lock(zoe.0, second(open, start), rig.now), Reply::Later(_)));
+        rig.upcalls();
+    }
+    rig.blocked(quo, 20, 1, WRITE);
+    rig.blocked(xan, 0, 6, WRITE);
+    // Zoe's second owner waits for its first, which waits for hal alone, until it is behind xan.
+    assert!(matches!(rig.table.lock(zoe.0, second(kept, 30), rig.now), Reply::Later(_)));
+    let last = rig.blocked(kept, 4, 2, WRITE);
+    rig.effects();
+    rig.table.close(zoe.0, zoe.1, rig.now).unwrap();
+    assert_eq!(answers(&rig.upcalls()), [(last, Err(Refusal::Deadlock))]);
+}
+
+#[test]
 fn two_upgrades_of_one_range_do_not_wait_for_each_other() {
     let mut rig = Rig::new();
     let (ann, bob) = (rig.locker("ann"), rig.locker("bob"));

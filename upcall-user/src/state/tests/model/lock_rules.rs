@@ -103,7 +103,8 @@ impl Naive {
         loop {
             let before = reached.len();
             for (id, inode, by, lock) in self.blocked() {
-                if reached.contains(&by) && !self.in_turn(inode, by, lock.range) {
+                let is_open_question = self.requests.iter().any(|it| it.id == id && it.recheck);
+                if !is_open_question && reached.contains(&by) && !self.in_turn(inode, by, lock.range) {
                     for further in self.blockers(id, inode, by, &lock) {
                         if !reached.contains(&further) {
                             reached.push(further);
