@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File, Permissions},
     io::{self, Write},
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::Path,
 };
 
@@ -11,6 +11,10 @@ use nix::{
     fcntl::{FcntlArg, fcntl},
     unistd::truncate,
 };
+
+use crate::sys::open;
+
+const APPEND: i32 = libc::O_WRONLY | libc::O_APPEND | libc::O_CLOEXEC;
 
 /// One attempt. Nothing stays open.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +24,12 @@ pub enum Attempt {
     Append,
     /// To [`TRUNCATED`], without opening it.
     Truncate,
+    /// To nothing, by opening it for reading.
+    OpenTruncate,
+    /// As [`Attempt::Append`], opened by an io_uring.
+    UringAppend,
+    /// As [`Attempt::Append`], opened by its handle.
+    HandleAppend,
     Chmod,
     Unlink,
     /// In a directory.
@@ -32,7 +42,17 @@ pub const TRUNCATED: i64 = 5;
 pub const MADE: &str = "made";
 
 impl Attempt {
-    const ALL: [Self; 6] = [Self::Read, Self::Append, Self::Truncate, Self::Chmod, Self::Unlink, Self::Mkdir];
+    const ALL: [Self; 9] = [
+        Self::Read,
+        Self::Append,
+        Self::Truncate,
+        Self::OpenTruncate,
+        Self::UringAppend,
+        Self::HandleAppend,
+        Self::Chmod,
+        Self::Unlink,
+        Self::Mkdir,
+    ];
 
     /// The one whose name in debug output this is.
     pub(crate) fn named(name: &str) -> io::Result<Self> {
@@ -45,6 +65,9 @@ impl Attempt {
             Self::Read => fs::read(file).map(drop),
             Self::Append => File::options().append(true).open(file)?.write_all(APPENDED),
             Self::Truncate => Ok(truncate(file, TRUNCATED)?),
+            Self::OpenTruncate => File::options().read(true).custom_flags(libc::O_TRUNC).open(file).map(drop),
+            Self::UringAppend => open::by_uring(file, APPEND)?.write_all(APPENDED),
+            Self::HandleAppend => open::by_handle(file, APPEND)?.write_all(APPENDED),
             Self::Chmod => fs::set_permissions(file, Permissions::from_mode(0o600)),
             Self::Unlink => fs::remove_file(file),
             Self::Mkdir => fs::create_dir(file.join(MADE)),

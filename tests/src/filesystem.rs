@@ -21,12 +21,16 @@ pub const NAMES: [&str; 5] = ["ext4", "xfs", "btrfs", "tmpfs", "overlayfs"];
 /// The least that mkfs.btrfs and mkfs.xfs take, with room to spare.
 const IMAGE_BYTES: u64 = 512 << 20;
 
+/// A daemon that is started when it is first wanted.
+type Shared = Mutex<Option<Arc<Daemon>>>;
+
 /// One mounted filesystem, with a daemon that exports it.
 #[derive(Debug)]
 pub struct Filesystem {
     pub name: &'static str,
     pub root: PathBuf,
-    daemon: Mutex<Option<Arc<Daemon>>>,
+    daemon: Shared,
+    holding: Shared,
 }
 
 /// All that could be had. Unmounted when dropped.
@@ -40,19 +44,24 @@ pub struct Filesystems {
 impl Filesystem {
     /// The daemon that tests share which want nothing special of theirs.
     pub fn daemon(&self) -> Result<Arc<Daemon>> {
-        let mut daemon = self.daemon.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*daemon {
-            Some(daemon) => Ok(Arc::clone(daemon)),
-            None => {
-                let started = Arc::new(Daemon::start(&[&self.root], "")?);
-                *daemon = Some(Arc::clone(&started));
-                Ok(started)
-            }
-        }
+        share(&self.daemon, || Daemon::start(&[&self.root], ""))
+    }
+
+    /// The one that tests share of what is held for clients.
+    pub fn holding(&self, start: impl FnOnce() -> Result<Daemon>) -> Result<Arc<Daemon>> {
+        share(&self.holding, start)
     }
 
     fn at(name: &'static str, root: PathBuf) -> Arc<Self> {
-        Arc::new(Self { name, root, daemon: Mutex::new(None) })
+        Arc::new(Self { name, root, daemon: Mutex::default(), holding: Mutex::default() })
+    }
+}
+
+fn share(shared: &Shared, start: impl FnOnce() -> Result<Daemon>) -> Result<Arc<Daemon>> {
+    let mut daemon = shared.lock().unwrap_or_else(PoisonError::into_inner);
+    match &*daemon {
+        Some(daemon) => Ok(Arc::clone(daemon)),
+        None => Ok(Arc::clone(daemon.insert(Arc::new(start()?)))),
     }
 }
 

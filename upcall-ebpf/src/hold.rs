@@ -37,13 +37,19 @@ fn breaks(inode: Ptr) -> i32 {
     0
 }
 
+/// The same wherever BPF trampolines exist.
+const O_TRUNC: u32 = 0o1000;
+
 /// `int file_open(struct file *file)`
 #[lsm(hook = "file_open")]
 pub fn file_open(ctx: LsmContext) -> i32 {
     let (file, before) = (ctx.arg::<Ptr>(0), ctx.arg::<i32>(1));
     let mode: u32 = load(file, offset!(file_mode));
+    let flags: u32 = load(file, offset!(file_flags));
+    // To open for reading may truncate as well.
+    let truncates = if flags & O_TRUNC == 0 { 0 } else { DENY_WRITE };
     // As `FMODE_READ` and `FMODE_WRITE`.
-    verdict(before, kernel::inode_of_file(file), mode & (DENY_READ | DENY_WRITE))
+    verdict(before, kernel::inode_of_file(file), mode & (DENY_READ | DENY_WRITE) | truncates)
 }
 
 /// `int path_truncate(const struct path *path)`: `truncate`, which opens nothing.

@@ -8,6 +8,7 @@ pub(crate) mod ioctl;
 pub(crate) mod loops;
 pub(crate) mod mapping;
 pub(crate) mod missing;
+pub(crate) mod open;
 pub(crate) mod shared;
 pub(crate) mod swap;
 

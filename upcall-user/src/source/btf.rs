@@ -246,6 +246,7 @@ impl Layout {
             file_inode: self.need("file.f_inode")?,
             file_dentry: self.need("file.f_path.dentry")?,
             file_mode: self.need("file.f_mode")?,
+            file_flags: self.need("file.f_flags")?,
             path_dentry: self.need("path.dentry")?,
             backing_dentry: self.optional("backing_file.user_path.dentry"),
             task_files: self.need("task_struct.files")?,

@@ -12,7 +12,7 @@ use anyhow::{Context, ensure};
 use libtest_mimic::Completion;
 use tests::{
     Result,
-    attempt::Attempt::{Append, Read, Truncate},
+    attempt::Attempt::{Append, HandleAppend, OpenTruncate, Read, Truncate, UringAppend},
     filesystem::Filesystem,
     helper::Helper,
     scene::Scene,
@@ -43,8 +43,10 @@ fn denied(filesystem: &Filesystem) -> Result<Completion> {
         |attempt, file: &Path| -> Result<Option<i32>> { Ok(helper.attempt(attempt, file)?.err()) };
     ensure!(errno(Append, &file)?.is_none());
     shares.deny(super::key(&file)?, Deny { read: false, write: true })?;
-    ensure!(errno(Append, &file)? == Some(libc::EBUSY));
-    ensure!(errno(Truncate, &file)? == Some(libc::EBUSY) && errno(Read, &file)?.is_none());
+    for writes in [Append, Truncate, OpenTruncate, UringAppend, HandleAppend] {
+        ensure!(errno(writes, &file)? == Some(libc::EBUSY), "{writes:?} is not denied");
+    }
+    ensure!(errno(Read, &file)?.is_none());
     ensure!(errno(Append, &other)?.is_none(), "another file is denied as well");
     // This process is the daemon here.
     OpenOptions::new().append(true).open(&file)?;

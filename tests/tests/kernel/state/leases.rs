@@ -213,7 +213,7 @@ fn not_permitted(filesystem: &Filesystem) -> Result<()> {
     let secret = stage.scene.file_with("secret", b"", 0o600)?;
     block_on(async {
         // Over TCP, a client is nobody.
-        let holder = Holder::begin(&stage.daemon.tcp(), "holder").await?;
+        let holder = Holder::begin(&stage.daemon.tcp(), "nobody").await?;
         for (file, access, code) in [
             (&secret, Access::Read, Code::NotPermitted),
             (&stage.file, Access::Both, Code::NotPermitted),

@@ -8,7 +8,11 @@ mod reclaims;
 mod shares;
 mod shown;
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Context;
 use serde_json::Value;
@@ -43,24 +47,33 @@ const GRACE: Duration = Duration::from_millis(300);
 
 /// A daemon that holds state, a file, and another process.
 struct Stage {
-    daemon: Daemon,
+    daemon: Arc<Daemon>,
     scene: Scene,
     file: PathBuf,
     other: Helper,
 }
 
 impl Stage {
+    /// With the daemon that all such stages of the filesystem share.
     fn new(filesystem: &Filesystem) -> Result<Self> {
-        Self::with(filesystem, "")
+        let daemon = filesystem.holding(|| start(&filesystem.root, ""))?;
+        Self::at(daemon, Scene::within(&filesystem.root)?)
     }
 
+    /// With a daemon of its own.
     fn with(filesystem: &Filesystem, settings: &str) -> Result<Self> {
         let scene = Scene::within(&filesystem.root)?;
+        Self::at(Arc::new(start(scene.path(), settings)?), scene)
+    }
+
+    fn at(daemon: Arc<Daemon>, scene: Scene) -> Result<Self> {
         let file = scene.file_with("file", b"old\n", 0o644)?;
-        let grace = GRACE.as_millis();
-        let settings = format!("state_grace_ms = {grace}\n{settings}");
-        let daemon = Daemon::start_holding(&[(scene.path(), &["leases", "shares", "locks"])], &settings)?;
         Ok(Self { daemon, scene, file, other: Helper::start()? })
+    }
+
+    /// The daemon, which nobody else uses.
+    fn own(&mut self) -> Result<&mut Daemon> {
+        Arc::get_mut(&mut self.daemon).context("others use this daemon as well")
     }
 
     /// Two clients, `a` and `b`.
@@ -82,6 +95,12 @@ impl Stage {
         })
         .await
     }
+}
+
+fn start(export: &Path, settings: &str) -> Result<Daemon> {
+    let grace = GRACE.as_millis();
+    let settings = format!("state_grace_ms = {grace}\n{settings}");
+    Daemon::start_holding(&[(export, &["leases", "shares", "locks"])], &settings)
 }
 
 /// Looks until it is so; clients go on meanwhile.

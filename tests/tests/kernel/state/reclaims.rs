@@ -28,7 +28,7 @@ fn restarted(filesystem: &Filesystem) -> Result<()> {
         let locked = a.open(&second, 1, Access::Both).await?;
         a.lock(locked, 7, LockKind::Write, (0, 10)).await?;
         a.lock(locked, 7, LockKind::Read, (20, 0)).await?;
-        stage.daemon.restart()?;
+        stage.own()?.restart()?;
         a.listener.until("the reconnection", reconnected).await?;
         // Nobody else gets anything now.
         let listener = tests::listener::Listener::connect(&stage.daemon.unix(), "b").await?;
@@ -58,7 +58,7 @@ fn reconnected(heard: &[Notice]) -> bool {
 fn recalled(filesystem: &Filesystem) -> Result<()> {
     let mut stage = Stage::with(filesystem, "")?;
     stage.daemon.configure("state_grace_ms", "3000")?;
-    stage.daemon.restart()?;
+    stage.own()?.restart()?;
     block_on(async {
         let mut a = Holder::begin(&stage.daemon.unix(), "a").await?;
         let open = a.hold(&stage.file, 1, LeaseKind::Write).await?;
@@ -81,7 +81,7 @@ fn recalled(filesystem: &Filesystem) -> Result<()> {
 }
 
 fn identity(filesystem: &Filesystem) -> Result<()> {
-    let stage = Stage::new(filesystem)?;
+    let stage = Stage::with(filesystem, "")?;
     block_on(async {
         let _a = Holder::begin(&stage.daemon.unix(), "a").await?;
         match Holder::begin(&stage.daemon.tcp(), "a").await {

@@ -1,12 +1,14 @@
 //! > Deny enforced on local processes where the `bpf` LSM is active, otherwise the grant says `advisory`; existing local
 //! > openers that already conflict are found at grant time. Released on disconnect after the grace period.
 
+use std::time::Instant;
+
 use anyhow::{bail, ensure};
 use tests::{Result, attempt::Attempt, filesystem::Filesystem, listener::block_on};
 use upcall_client::{Access, Code, Deny, Grant, LeaseId, OpenRequest};
 
 use super::{
-    Stage,
+    GRACE, Stage,
     holder::{Holder, granted, refused},
     until,
 };
@@ -18,6 +20,10 @@ pub(crate) fn add(trials: &mut Trials<'_>) {
     trials.daemon("state::what_is_denied_ends_with_the_client_and_with_the_daemon", ended);
     trials.daemon("state::share_reservations_of_clients_exclude_each_other", clients);
 }
+
+/// Every way to a file's data by its name or handle.
+const WRITES: [Attempt; 5] =
+    [Attempt::Append, Attempt::Truncate, Attempt::OpenTruncate, Attempt::UringAppend, Attempt::HandleAppend];
 
 /// Denies writing; whether the kernel enforces it.
 async fn deny(holder: &Holder, stage: &Stage) -> Result<(u64, bool)> {
@@ -38,12 +44,14 @@ fn denied(filesystem: &Filesystem) -> Result<()> {
         let holder = Holder::begin(&stage.daemon.unix(), "a").await?;
         let (open, enforced) = deny(&holder, &stage).await?;
         let writing = if enforced { Err(libc::EBUSY) } else { Ok(()) };
-        for attempt in [Attempt::Append, Attempt::Truncate] {
-            ensure!(stage.other.attempt(attempt, &stage.file)? == writing);
+        for attempt in WRITES {
+            ensure!(stage.other.attempt(attempt, &stage.file)? == writing, "{attempt:?}");
         }
         ensure!(stage.other.attempt(Attempt::Read, &stage.file)? == Ok(()));
         holder.state.close(open).await?;
-        ensure!(stage.other.attempt(Attempt::Append, &stage.file)? == Ok(()));
+        for attempt in WRITES {
+            ensure!(stage.other.attempt(attempt, &stage.file)? == Ok(()), "{attempt:?} after the release");
+        }
         Ok(())
     })
 }
@@ -64,24 +72,29 @@ fn beside(filesystem: &Filesystem) -> Result<()> {
 }
 
 fn ended(filesystem: &Filesystem) -> Result<()> {
-    let mut stage = Stage::new(filesystem)?;
+    let mut stage = Stage::with(filesystem, "")?;
     block_on(async {
         let holder = Holder::begin(&stage.daemon.unix(), "a").await?;
         let (_, enforced) = deny(&holder, &stage).await?;
+        let gone = Instant::now();
         drop(holder);
         until("the file to be writable again", || {
             Ok(stage.other.attempt(Attempt::Append, &stage.file)?.is_ok())
         })
         .await?;
+        ensure!(!enforced || gone.elapsed() >= GRACE, "it ended before the grace period");
         stage.nothing_left().await?;
         let holder = Holder::begin(&stage.daemon.unix(), "b").await?;
         deny(&holder, &stage).await?;
         if enforced {
             ensure!(stage.other.attempt(Attempt::Append, &stage.file)? == Err(libc::EBUSY));
         }
-        stage.daemon.kill()?;
-        ensure!(stage.other.attempt(Attempt::Append, &stage.file)? == Ok(()));
-        Ok(())
+        stage.own()?.kill()?;
+        // Some kernels let go of its programs in the background.
+        until("the file to be writable without the daemon", || {
+            Ok(stage.other.attempt(Attempt::Append, &stage.file)?.is_ok())
+        })
+        .await
     })
 }
 
