@@ -4,6 +4,7 @@ mod clients;
 mod holder;
 mod leases;
 mod locks;
+pub(crate) mod random;
 mod reclaims;
 mod shares;
 
@@ -34,6 +35,7 @@ pub(crate) fn add(trials: &mut Trials<'_>) {
     reclaims::add(trials);
     locks::add(trials);
     shares::add(trials);
+    random::add(trials);
 }
 
 /// What clients hold outlives them by this in these tests.
