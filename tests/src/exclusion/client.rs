@@ -247,6 +247,14 @@ impl Client {
         self.publish(file, left, Some(End::Excused))
     }
 
+    /// What came of a request is not known: nothing is claimed of that file any more, and it is closed as soon as can be.
+    pub(super) fn spoil(&mut self, file: usize) -> Result<()> {
+        let Some(holding) = self.holdings.get_mut(file).and_then(Option::as_mut) else { return Ok(()) };
+        (holding.held, holding.spoiled) = (Claim::default(), true);
+        (holding.stamp, holding.recall) = (None, None);
+        self.excuse(file, Claim::default())
+    }
+
     /// The connection is gone: nothing is claimed until it is back.
     fn excuse_all(&mut self) {
         self.losses += 1;
@@ -384,7 +392,7 @@ impl Client {
                 };
                 holding.waits = false;
                 match outcome {
-                    Ok((open, advisory)) if open == holding.open && !advisory => {
+                    Ok((open, false)) if open == holding.open && !holding.spoiled => {
                         self.locked(file, cells, kind)
                     }
                     _ => Ok(()),

@@ -68,6 +68,8 @@ pub(super) struct Holding {
     /// A change that was seen under the lease, unless a loss is told that excuses it.
     pub(super) changed: Option<String>,
     pub(super) recall: Option<Recall>,
+    /// What it holds is not known any more: it is to be closed.
+    pub(super) spoiled: bool,
     /// A lock is waited for.
     pub(super) waits: bool,
     /// Numbers of claims whose ends are not known yet.
@@ -97,6 +99,7 @@ impl Holding {
             stamp: None,
             changed: None,
             recall: None,
+            spoiled: false,
             waits: false,
             untold: Vec::new(),
         }

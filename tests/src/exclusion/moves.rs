@@ -35,7 +35,7 @@ impl Client {
             let rest = self.rng.u64(REST);
             self.listen(Duration::from_millis(rest)).await?;
             if self.connected {
-                self.answer_recalls().await?;
+                self.tidy().await?;
                 self.check_waits().await?;
                 self.move_once().await?;
             }
@@ -57,10 +57,15 @@ impl Client {
         Ok(())
     }
 
-    async fn answer_recalls(&mut self) -> Result<()> {
+    /// Answers recalls that are due, and closes what is of no use.
+    async fn tidy(&mut self) -> Result<()> {
         let now = Instant::now();
         for file in 0..self.holdings.len() {
             let Some(holding) = &mut self.holdings[file] else { continue };
+            if holding.spoiled {
+                self.close(file).await?;
+                continue;
+            }
             let Some(recall) = holding.recall else { continue };
             let open = holding.open;
             if recall.extend && now < recall.deadline {
@@ -189,8 +194,9 @@ impl Client {
         match self.ask(state.lease(open, kind)).await? {
             Said::Yes(held) if !held.advisory => self.leased(file, kind),
             // What does not hold local processes is not claimed.
-            Said::Yes(_) | Said::Doubtful(_) => self.close(file).await,
-            Said::No | Said::Gone => Ok(()),
+            Said::Yes(_) => self.close(file).await,
+            Said::Doubtful(_) | Said::Gone => self.spoil(file),
+            Said::No => Ok(()),
         }
     }
 
@@ -220,9 +226,9 @@ impl Client {
                     keep = Keep::None;
                     holding.count_leases();
                 }
+                Said::No => return self.close(file).await,
                 // How many are left is not known any more.
-                Said::Doubtful(_) | Said::No => return self.close(file).await,
-                Said::Gone => return Ok(()),
+                Said::Doubtful(()) | Said::Gone => return self.spoil(file),
             }
         }
         if let Some(holding) = &mut self.holdings[file] {
@@ -267,8 +273,9 @@ impl Client {
                 let patience = Duration::from_millis(self.rng.u64(200..3000));
                 self.wait(request, Waited::Lock { file, cells, kind }, patience)
             }
-            Said::Yes(Grant::Granted(_)) | Said::Doubtful(_) => self.close(file).await,
-            Said::No | Said::Gone => Ok(()),
+            Said::Yes(Grant::Granted(_)) => self.close(file).await,
+            Said::Doubtful(_) | Said::Gone => self.spoil(file),
+            Said::No => Ok(()),
         }
     }
 
@@ -289,8 +296,8 @@ impl Client {
                 }
                 Ok(())
             }
-            Said::Doubtful(_) => self.close(file).await,
-            Said::No | Said::Gone => Ok(()),
+            Said::Doubtful(()) | Said::Gone => self.spoil(file),
+            Said::No => Ok(()),
         }
     }
 
@@ -312,10 +319,9 @@ impl Client {
                 let held = holding.held;
                 self.publish(file, held, None)
             }
-            Said::Doubtful(_) => self.close(file).await,
             // As it was.
             Said::No => self.publish(file, held, None),
-            Said::Gone => Ok(()),
+            Said::Doubtful(()) | Said::Gone => self.spoil(file),
         }
     }
 
@@ -333,7 +339,7 @@ impl Client {
                 self.holdings[file] = None;
             }
             // It comes back with the connection.
-            Said::Gone => {}
+            Said::Gone => self.spoil(file)?,
         }
         Ok(())
     }
