@@ -31,7 +31,7 @@ const CALM: std::ops::Range<u64> = 1000..4000;
 const DAEMON: u8 = 5;
 /// Between two lines about how far it is.
 const PROGRESS: Duration = Duration::from_secs(15);
-/// A local process waits for a recall, once extended, and for locks that clients hold.
+/// A local process waits for a recall, once extended.
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
 
 /// What came of a run.
@@ -163,7 +163,7 @@ impl World<'_> {
             let since = self.board.busy_since(member);
             let waited = Duration::from_nanos(now_ns().saturating_sub(since));
             if since != 0 && waited > LONGEST_WAIT {
-                self.findings.push(format!("process {member} has waited for {waited:?} in the kernel"));
+                self.findings.push(format!("process {member} has waited for {waited:?} for a lease"));
             }
         }
     }
