@@ -49,12 +49,19 @@ impl Daemon {
 
     /// Starts one where clients may hold what is said of each export, such as `leases`.
     pub fn start_holding(exports: &[(&Path, &[&str])], settings: &str) -> Result<Self> {
+        Self::start_program_holding(Program { path: program::upcall()?, sabotage: None }, exports, settings)
+    }
+
+    pub fn start_program_holding(
+        program: Program,
+        exports: &[(&Path, &[&str])],
+        settings: &str,
+    ) -> Result<Self> {
         let export = |(path, held): &(&Path, &[&str])| {
             let on: String = held.iter().map(|what| format!(", {what} = true")).collect();
             format!("{{ path = {path:?}{on} }}")
         };
         let list: Vec<String> = exports.iter().map(export).collect();
-        let program = Program { path: program::upcall()?, sabotage: None };
         Self::start_with(program, &list.join(", "), settings, false)
     }
 

@@ -15,7 +15,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::{
     attempt::{self, Attempt},
-    coherence, entry,
+    coherence, entry, exclusion,
     long_write::{self, Means},
     op::{self, Change},
     stuck_write::StuckWrite,
@@ -25,8 +25,6 @@ use crate::{
 /// The argument that makes the test program a helper.
 const PERFORM: &str = "--perform";
 const WRITER_CLIENT: &str = "--writer-client";
-/// Makes it a process of a run of the coherence checker.
-pub(crate) const COHERENCE: &str = "--coherence-process";
 
 /// Another process; ends when dropped.
 #[derive(Debug)]
@@ -232,7 +230,8 @@ pub fn play() -> Option<Result<()>> {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     match *words.as_slice() {
         [PERFORM] => Some(serve()),
-        [COHERENCE, post] => Some(coherence::play(post)),
+        [coherence::ROLE, post] => Some(coherence::play(post)),
+        [exclusion::ROLE, post] => Some(exclusion::play(post)),
         [WRITER_CLIENT, address, own, file] => {
             Some(writer_client::run(address, Path::new(file), own == "own"))
         }

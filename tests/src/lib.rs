@@ -3,10 +3,12 @@
 
 pub mod attempt;
 pub mod coherence;
+mod crew;
 pub mod daemon;
 pub mod deadline;
 pub mod entry;
 pub mod evict;
+pub mod exclusion;
 pub mod fdinfo;
 pub mod filesystem;
 pub mod helper;

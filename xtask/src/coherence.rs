@@ -75,7 +75,8 @@ fn plan(args: &Args, seed: u64) -> Result<String> {
     Ok(plan)
 }
 
-fn native(words: &[String]) -> Result<ExitCode> {
+/// A long run on the running kernel.
+pub(crate) fn native(words: &[String]) -> Result<ExitCode> {
     ensure!(nix::unistd::geteuid().is_root(), "the daemon loads BPF programs: run this as root");
     command::run(cargo().args(["build", "--quiet", "--package", "upcall-user"]))?;
     let mut tests = cargo();

@@ -189,8 +189,12 @@ impl Task {
 
     fn broken(&mut self, broken: Break) {
         let Some(inode) = self.files.leased(broken.lease) else { return };
-        let Some(file) = self.files.get(inode) else { return };
         self.journal.totals.broken += 1;
+        #[cfg(feature = "sabotage")]
+        if crate::sabotage::yields_lease() {
+            self.set_lease(inode, None);
+        }
+        let Some(file) = self.files.get(inode) else { return };
         let who = self.kernel.breaker(file.found.key).map_or(Who::Unknown, Who::Process);
         self.table.lease_breaks(inode, keep(broken.keep), who, Instant::now());
     }

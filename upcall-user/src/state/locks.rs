@@ -200,12 +200,12 @@ impl Table {
 
     /// What the owner has there ends; in the kernel, what it is being asked for stays.
     pub(super) fn free_range(&mut self, inode: InodeId, owner: Owner, range: Range) {
-        let opens =
+        let opens: Option<BTreeSet<OpenId>> =
             self.inode(inode).map(|found| found.ranges.own(owner, range).map(|lock| lock.open).collect());
         self.change_ranges(inode, owner.client, |ranges| ranges.unlock(owner, range));
         // No open has locks of an owner that has none.
         if self.inode(inode).is_some_and(|found| found.ranges.of(owner).next().is_none()) {
-            for open in opens.unwrap_or_else(BTreeSet::new) {
+            for open in opens.unwrap_or_default() {
                 if let Some(open) = self.opens.get_mut(&open) {
                     open.owners.remove(&owner.number);
                 }

@@ -4,6 +4,7 @@ mod clients;
 mod holder;
 mod leases;
 mod locks;
+pub(crate) mod random;
 mod reclaims;
 mod shares;
 mod shown;
@@ -40,6 +41,7 @@ pub(crate) fn add(trials: &mut Trials<'_>) {
     locks::add(trials);
     shares::add(trials);
     shown::add(trials);
+    random::add(trials);
 }
 
 /// What clients hold outlives them by this in these tests.
