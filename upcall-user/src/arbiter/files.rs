@@ -6,6 +6,7 @@ use std::{
     sync::Arc,
 };
 
+use nix::sys::stat::fstat;
 use tokio::sync::OnceCell;
 use upcall_common::abi::Key;
 
@@ -22,6 +23,8 @@ pub(super) type Locks = Arc<OnceCell<Ranges>>;
 pub(super) struct File {
     pub(super) found: Arc<Found>,
     pub(super) lease: Option<LeaseKey>,
+    /// As of when the kernel's lease was taken or weakened.
+    size: Option<i64>,
     /// A lease is about to be taken: nothing that would break it may be opened.
     pub(super) taking: bool,
     pub(super) deny: Deny,
@@ -35,6 +38,18 @@ pub(super) struct File {
 impl File {
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
         self.found.fd.as_fd()
+    }
+
+    pub(super) fn note_size(&mut self) {
+        self.size = self.size_now();
+    }
+
+    pub(super) fn has_other_size(&self) -> bool {
+        self.size != self.size_now()
+    }
+
+    fn size_now(&self) -> Option<i64> {
+        fstat(self.fd()).ok().map(|stat| stat.st_size)
     }
 
     pub(super) fn sort(&self) -> Sort {
@@ -63,6 +78,7 @@ impl Files {
         let file = File {
             found,
             lease: None,
+            size: None,
             taking: false,
             deny: Deny::None,
             owners: HashMap::new(),
@@ -99,6 +115,7 @@ impl Files {
     pub(super) fn set_lease(&mut self, inode: InodeId, lease: LeaseKey) {
         if let Some(file) = self.files.get_mut(&inode) {
             file.lease = Some(lease);
+            file.note_size();
             self.leases.insert(lease, inode);
         }
     }

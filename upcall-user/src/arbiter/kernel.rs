@@ -18,7 +18,7 @@ use super::{
     Found, Switches,
     clients::finish,
     convert::blocker,
-    files::Locks,
+    files::{File, Locks},
     run::{SCAN, Task},
 };
 use crate::{
@@ -149,6 +149,7 @@ impl Task {
         if let Some(kind) = kind
             && leases.change(lease, kind.into()).is_ok()
         {
+            self.files.get_mut(inode).into_iter().for_each(File::note_size);
             return;
         }
         leases.release(lease);
@@ -190,8 +191,7 @@ impl Task {
     ) {
         let (kind, wait) = how;
         // To open the file for locks would break the daemon's own lease.
-        let able =
-            |file: &&mut super::files::File| file.found.is_local && file.lease.is_none() && !file.taking;
+        let able = |file: &&mut File| file.found.is_local && file.lease.is_none() && !file.taking;
         let Some(file) = self.files.get_mut(inode).filter(able) else {
             return self.answered(ask, Answer::Unsupported);
         };
@@ -237,7 +237,7 @@ impl Task {
     pub(super) fn test_range(&mut self, inode: Option<InodeId>, owner: Owner, range: Range, test: Test) {
         let kind = state_kind(test.asked.kind);
         // Beside a lease there are no local locks.
-        let able = |file: &&super::files::File| file.found.is_local && file.lease.is_none() && !file.taking;
+        let able = |file: &&File| file.found.is_local && file.lease.is_none() && !file.taking;
         let Some(file) = inode.and_then(|inode| self.files.get(inode)).filter(able) else {
             return self.tested(test, None);
         };

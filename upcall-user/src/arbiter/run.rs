@@ -27,7 +27,7 @@ use crate::{
     events::SharedEvent,
     hold::{Break, break_time},
     hub::Hub,
-    state::{self, Identity, Table, Who},
+    state::{self, Identity, LeaseKind, Table, Who},
 };
 
 #[derive(Clone, Copy, Debug)]
@@ -202,7 +202,10 @@ impl Task {
     fn changed(&mut self) {
         let changed = self.outside.as_ref().map(Outside::take).unwrap_or_default();
         for (inode, beside) in changed {
-            let held = self.files.get(inode).is_some_and(|file| file.lease.is_some());
+            let Some(file) = self.files.get(inode) else { continue };
+            // Beside a write lease it is the holder's doing. A read lease lets `open` truncate, if it is for reading.
+            let held = file.lease.is_some()
+                && (self.table.kernel_holds(inode, LeaseKind::Write) || !file.has_other_size());
             if beside || !held {
                 self.table.outside(inode, state::Keep::None, None, Who::Unknown, Instant::now());
             }

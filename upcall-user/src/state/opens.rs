@@ -256,7 +256,7 @@ impl Table {
     }
 
     /// Where a lease of `inode` would be granted now, whether the kernel would hold it.
-    pub(super) fn kernel_holds(&self, inode: InodeId, kind: super::LeaseKind) -> bool {
+    pub fn kernel_holds(&self, inode: InodeId, kind: super::LeaseKind) -> bool {
         self.inode(inode).is_some_and(|found| found.lease.held >= Some(kind))
     }
 }

@@ -35,6 +35,7 @@ pub(crate) fn add(trials: &mut Trials<'_>) {
     trials.daemon("state::a_lease_that_is_not_returned_is_revoked_at_the_deadline", revoked);
     trials.daemon("state::a_recall_is_extended_once", extended);
     trials.daemon("state::what_the_kernel_does_not_hold_recalls_after_it", beside);
+    trials.daemon("state::a_truncation_by_who_opens_for_reading_recalls_after_it", truncated);
     trials.daemon("state::what_an_export_does_not_enable_is_refused", off);
     trials.daemon("state::who_may_not_open_a_file_holds_nothing_of_it", not_permitted);
 }
@@ -164,6 +165,20 @@ fn beside(filesystem: &Filesystem) -> Result<()> {
         holder.lease(open, LeaseKind::Read).await?;
         stage.other.unlink(&renamed)?;
         ensure!(holder.recalled().await?.open == open);
+        Ok(())
+    })
+}
+
+/// The kernel's read leases do not hold it back: it opens for reading.
+fn truncated(filesystem: &Filesystem) -> Result<()> {
+    let mut stage = Stage::new(filesystem)?;
+    block_on(async {
+        let mut holder = Holder::begin(&stage.daemon.unix(), "holder").await?;
+        let open = holder.hold(&stage.file, 1, LeaseKind::Read).await?;
+        let done = stage.other.attempt(Attempt::OpenTruncate, &stage.file)?;
+        done.map_err(std::io::Error::from_raw_os_error)?;
+        let recall = holder.recalled().await?;
+        ensure!(recall.open == open && recall.keep == Keep::None, "{recall:?}");
         Ok(())
     })
 }
