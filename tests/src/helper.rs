@@ -10,12 +10,14 @@ use std::{
     time::UNIX_EPOCH,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::{
     attempt::{self, Attempt},
-    coherence, entry, exclusion,
+    coherence,
+    deadline::patience,
+    entry, exclusion,
     long_write::{self, Means},
     op::{self, Change},
     stuck_write::StuckWrite,
@@ -138,8 +140,12 @@ impl Helper {
 
     /// Whether what was begun has not ended yet.
     pub fn waits(&mut self) -> Result<bool> {
+        self.is_silent(PollTimeout::ZERO)
+    }
+
+    fn is_silent(&self, time: PollTimeout) -> Result<bool> {
         let mut polled = [PollFd::new(self.answers.get_ref().as_fd(), PollFlags::POLLIN)];
-        Ok(poll(&mut polled, PollTimeout::ZERO)? == 0)
+        Ok(poll(&mut polled, time)? == 0)
     }
 
     /// Opens a file and keeps it open.
@@ -187,6 +193,9 @@ impl Helper {
 
     /// Waits until what was begun is done. The error number if the kernel refused it.
     pub fn answer(&mut self) -> Result<Result<(), i32>> {
+        // Less than a recall takes by default: nothing goes on because a lease was revoked.
+        let patience = PollTimeout::try_from(3 * patience()).unwrap_or(PollTimeout::MAX);
+        ensure!(!self.is_silent(patience)?, "the helper is not done in time");
         let mut line = String::new();
         self.answers.read_line(&mut line)?;
         match line.trim_end().split_once(' ') {

@@ -137,6 +137,10 @@ fn waits(filesystem: &Filesystem) -> Result<()> {
         ensure!(outcome(&mut c).await? == (third, Err(Code::Cancelled)));
         a.state.unlock(of_a, 1, 0, 10).await?;
         ensure!(outcome(&mut b).await? == (first, Ok(())));
+        // The reader goes on waiting, now for it.
+        let contended = b.hear("contention").await?;
+        let StateNotice::Contention { who, .. } = contended else { bail!("not contention: {contended:?}") };
+        ensure!(who == Who::Client("c".into()), "{who:?}");
         c.heard_nothing().await?;
         b.state.unlock(of_b, 1, 0, 10).await?;
         ensure!(outcome(&mut c).await? == (second, Ok(())));

@@ -2,8 +2,13 @@
 //! > them. Within the grace period after a daemon restart only reclaims are accepted.
 
 use anyhow::{bail, ensure};
-use tests::{Result, attempt::Attempt, filesystem::Filesystem, listener::block_on};
-use upcall_client::{Access, Code, Identity, Keep, LeaseKind, LockKind, Notice};
+use tests::{
+    Result,
+    attempt::Attempt,
+    filesystem::Filesystem,
+    listener::{Listener, block_on},
+};
+use upcall_client::{Access, Code, Identity, Keep, LeaseKind, LockKind, Notice, Options};
 
 use super::{
     Stage,
@@ -31,7 +36,7 @@ fn restarted(filesystem: &Filesystem) -> Result<()> {
         stage.own()?.restart()?;
         a.listener.until("the reconnection", reconnected).await?;
         // Nobody else gets anything now.
-        let listener = tests::listener::Listener::connect(&stage.daemon.unix(), "b").await?;
+        let listener = Listener::connect(&stage.daemon.unix(), "b").await?;
         let early = listener.client.begin_state(Identity([9; 16])).await?;
         ensure!(!early.begun().reclaim.is_zero());
         let request = upcall_client::OpenRequest::path(&second, 1);
@@ -65,7 +70,8 @@ fn recalled(filesystem: &Filesystem) -> Result<()> {
         stage.other.begin(Attempt::Read, &stage.file)?;
         a.recalled().await?;
         // Another connection takes over; the first comes back, and takes over in turn.
-        let thief = tests::listener::Listener::connect(&stage.daemon.unix(), "thief").await?;
+        let options = Options { name: "thief".into(), reconnect: false, ..Options::default() };
+        let thief = Listener::connect_with(&stage.daemon.unix(), options).await?;
         let mut identity = [0; 16];
         identity[0] = b'a';
         thief.client.begin_state(Identity(identity)).await?;

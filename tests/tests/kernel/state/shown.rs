@@ -122,7 +122,8 @@ fn with(mut event: Value, field: &str, value: Value) -> Value {
 }
 
 fn status(filesystem: &Filesystem) -> Result<()> {
-    let stage = Stage::new(filesystem)?;
+    // The totals are to be its own.
+    let stage = Stage::with(filesystem, "")?;
     block_on(async {
         let (mut a, b) = stage.two().await?;
         let open = a.hold(&stage.file, 1, LeaseKind::Write).await?;
