@@ -57,6 +57,8 @@ pub struct Named {
     pub found: Arc<Found>,
     /// The innermost export that it lies in: an index into [`crate::access::Exports::roots`].
     pub export: usize,
+    /// The client may open it for writing.
+    pub writable: bool,
     /// A description that an operator passed to write by, while it has a lease.
     pub passed: Option<OwnedFd>,
 }

@@ -24,7 +24,7 @@ use super::{
     transport::{Transport, close},
 };
 use crate::{
-    access::{self, AccessError, Principal, Target},
+    access::{self, AccessError, Openable, Principal, Target},
     arbiter::{self, Arbiter, Begun, Found, Named},
 };
 
@@ -145,7 +145,8 @@ fn look(
     writes: bool,
 ) -> Result<Named, (Code, String)> {
     let said = |error: AccessError| (refusal(&error), error.to_string());
-    let resolved = access::resolve_open(&service.exports, principal, &target, writes).map_err(said)?;
+    let Openable { resolved, writable } =
+        access::resolve_open(&service.exports, principal, &target, writes).map_err(said)?;
     let export = service.exports.innermost(&resolved);
     let probe =
         service.hub.identify(resolved.fd.as_fd()).map_err(|error| (Code::Unsupported, error.to_string()))?;
@@ -164,7 +165,7 @@ fn look(
     };
     let (fd, Probe { key, generation, .. }) = (resolved.fd, probe);
     let found = Arc::new(Found { fd, key, generation, is_directory, is_local });
-    Ok(Named { found, export, passed })
+    Ok(Named { found, export, writable, passed })
 }
 
 /// Filesystems whose files are served by somebody who may never answer.

@@ -16,6 +16,8 @@ pub enum Refusal {
     NoReclaim,
     #[error("no such open of this client")]
     NotOpen,
+    #[error("the client's user may not write to the file, or might not when it was opened")]
+    NotPermitted,
     #[error("the open's access does not carry it")]
     NotCarried,
     #[error("the open carries a lease for which it needs its access: return that first")]
