@@ -63,7 +63,7 @@ pub(super) async fn answer(
         }
         (StateRequest::StateBegin(begin), None) => {
             let (uid, name) = (peer.principal.uid, peer.info.name.clone());
-            holding.0 = Some(arbiter.begin(link, begin.identity, uid, name, tag).await);
+            holding.0 = arbiter.begin(link, begin.identity, uid, name, tag).await;
             Answer::Nothing
         }
         (StateRequest::StateQuery(_), begun) => {
