@@ -18,7 +18,7 @@ mod resolve;
 mod root;
 mod walk;
 
-pub use self::open::{is_writable, resolve_open};
+pub use self::open::{Openable, is_writable, resolve_open};
 pub use error::AccessError;
 pub use exports::{Export, ExportError, ExportSpec, Exports};
 pub use principal::{Principal, PrincipalError};

@@ -84,6 +84,7 @@ impl From<&Refusal> for Code {
             Refusal::NoReclaim => Self::NoReclaim,
             Refusal::NotOpen => Self::NotOpen,
             Refusal::NotCarried | Refusal::CarriesLease => Self::NotCarried,
+            Refusal::NotPermitted => Self::NotPermitted,
             Refusal::NotHeld => Self::NotHeld,
             Refusal::NotRecalled => Self::NotRecalled,
             Refusal::Extended => Self::Extended,

@@ -57,15 +57,30 @@ pub struct Named {
     pub found: Arc<Found>,
     /// The innermost export that it lies in: an index into [`crate::access::Exports::roots`].
     pub export: usize,
+    /// The client may open it for writing.
+    pub writable: bool,
     /// A description that an operator passed to write by, while it has a lease.
     pub passed: Option<OwnedFd>,
 }
 
 enum Command {
-    Begin { begin: Begin, done: oneshot::Sender<()> },
-    Ask { ask: Ask, done: oneshot::Sender<()> },
-    Show { only: Option<Connection>, file: Option<Key>, shown: oneshot::Sender<String> },
-    Summary { shown: oneshot::Sender<Value> },
+    /// `done`: whether it has begun.
+    Begin {
+        begin: Begin,
+        done: oneshot::Sender<bool>,
+    },
+    Ask {
+        ask: Ask,
+        done: oneshot::Sender<()>,
+    },
+    Show {
+        only: Option<Connection>,
+        file: Option<Key>,
+        shown: oneshot::Sender<String>,
+    },
+    Summary {
+        shown: oneshot::Sender<Value>,
+    },
 }
 
 struct Begin {
@@ -110,13 +125,20 @@ impl Arbiter {
         (Self { commands, connections: Arc::default() }, received)
     }
 
-    /// Answered by `link`.
-    pub async fn begin(&self, link: Link, identity: Identity, uid: u32, name: String, tag: u32) -> Begun {
+    /// Answered by `link`; `None` if it is refused.
+    pub async fn begin(
+        &self,
+        link: Link,
+        identity: Identity,
+        uid: u32,
+        name: String,
+        tag: u32,
+    ) -> Option<Begun> {
         let connection = Connection(self.connections.fetch_add(1, Ordering::Relaxed));
         let (end, alive) = oneshot::channel();
         let begin = Begin { connection, link, identity, uid, name, tag, alive };
-        self.tell(|done| Command::Begin { begin, done }).await;
-        Begun { connection, _alive: end }
+        let begun = self.tell(|done| Command::Begin { begin, done }).await;
+        (begun == Some(true)).then_some(Begun { connection, _alive: end })
     }
 
     /// Answered by the connection's link, before this returns.
@@ -140,12 +162,11 @@ impl Arbiter {
         summary.await.ok()
     }
 
-    async fn tell<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) {
+    /// `None` when the daemon ends, or when the connection has been taken over: the session learns of either.
+    async fn tell<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
         let (done, answered) = oneshot::channel();
-        // It fails when the daemon ends, or when the connection has been taken over: the session learns of either.
-        if self.commands.send(command(done)).await.is_ok() {
-            let _ = answered.await;
-        }
+        self.commands.send(command(done)).await.ok()?;
+        answered.await.ok()
     }
 }
 

@@ -124,11 +124,12 @@ impl Task {
     }
 
     fn open(&mut self, by: Asker, open: &wire::Open, named: Named) {
-        let Named { found, export, passed } = named;
+        let Named { found, export, writable, passed } = named;
         let inode = self.files.enter(found);
         let request = OpenRequest {
             inode,
             export,
+            writable,
             access: open.access.into(),
             deny: open.deny.into(),
             lease_id: LeaseId(open.lease_id.0),

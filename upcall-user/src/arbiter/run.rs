@@ -15,7 +15,7 @@ use upcall_common::wire::{Means, StateAnswer, StateBegun};
 
 use super::{
     Arbiter, Begin, Command, Switches,
-    clients::{Clients, finish},
+    clients::Clients,
     convert::{keep, ms, said},
     files::Files,
     journal::Journal,
@@ -138,7 +138,7 @@ impl Task {
         }
     }
 
-    fn begin(&mut self, begin: Begin, done: oneshot::Sender<()>) {
+    fn begin(&mut self, begin: Begin, done: oneshot::Sender<bool>) {
         let Begin { connection, link, identity, uid, name, tag, alive } = begin;
         let begun = self.table.begin(Identity(identity.0), uid, &name, connection, Instant::now());
         // Of a connection that is taken over from.
@@ -161,7 +161,8 @@ impl Task {
                 Event::Left(connection)
             });
         }
-        finish(Some(done));
+        // The session may have ended.
+        let _ = done.send(begun.is_ok());
     }
 
     fn means(&self) -> Means {

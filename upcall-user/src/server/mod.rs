@@ -1,5 +1,7 @@
 //! The only code that talks to sockets: listens, and runs one session per client.
 
+mod events;
+mod feed;
 mod gaps;
 mod link;
 mod listen;

@@ -4,8 +4,7 @@ use std::{io, sync::Arc};
 
 use bytes::BytesMut;
 use tokio::{
-    sync::broadcast::error::{RecvError, TryRecvError},
-    sync::{Notify, OwnedSemaphorePermit, broadcast, mpsc, watch},
+    sync::{Notify, OwnedSemaphorePermit, mpsc, watch},
     time::timeout,
 };
 use upcall_common::wire::{
@@ -15,7 +14,9 @@ use upcall_common::wire::{
 
 use super::{
     Service,
-    outlet::Over,
+    events::{EventStream, next_events},
+    feed::{Feed, ending},
+    link::Link,
     requests::{self, Answer},
     state::{self, Holding},
     stream::Stream,
@@ -23,7 +24,6 @@ use super::{
 };
 use crate::{
     access::Principal,
-    events::{EventFilter, SharedEvent, Watching},
     hub::{self, ClientIndex, ClientInfo, Process},
 };
 
@@ -51,7 +51,7 @@ impl Peer {
 }
 
 #[derive(Debug, thiserror::Error)]
-enum End {
+pub(super) enum End {
     #[error(transparent)]
     Io(io::Error),
     #[error("{code}: {reason}", code = .0.as_str(), reason = .1)]
@@ -212,23 +212,16 @@ impl Drop for Seat {
     }
 }
 
-/// A stream of events that the client asked for with this tag.
-struct EventStream {
-    tag: u32,
-    filter: EventFilter,
-    /// The looker's own process: what it writes of the events must not make more of them.
-    own: u32,
-    events: broadcast::Receiver<SharedEvent>,
-    /// Events that this client was too slow for.
-    lost: u64,
-    _watching: Watching,
-}
-
 async fn work(transport: &mut Transport, peer: &Peer, seat: &mut Seat) -> End {
     let mut stream = None;
     loop {
-        if let Err(end) = turn(transport, peer, seat, &mut stream).await {
-            return end;
+        match turn(transport, peer, seat, &mut stream).await {
+            Ok(()) => {}
+            Err(End::Shutdown) => {
+                let caught_up = catch_up(transport, &seat.service, seat.client).await;
+                return caught_up.err().unwrap_or(End::Shutdown);
+            }
+            Err(end) => return end,
         }
     }
 }
@@ -241,22 +234,19 @@ async fn turn(
     stream: &mut Option<EventStream>,
 ) -> Result<(), End> {
     let Seat { service, client, upcalls, gaps, holding } = seat;
-    match transport.outlet.close() {
-        None => {}
-        Some(Over::Superseded) => return Err(End::Superseded),
-        Some(Over::Slow) => {
-            let reason = "the client has not read what it was told of what it holds";
-            return Err(End::Refused(Code::TimedOut, reason.into(), 0));
-        }
-    }
-    transport.send_told().await?;
     let (mut shutdown, mut next_gap) = (service.shutdown.clone(), gaps.clone());
-    tell_of_gap(transport, gaps).await?;
-    let more = transport.send_upcalls(&service.hub, *client, u64::MAX).await?;
+    let mut feed =
+        Feed { hub: &service.hub, client: *client, woken: upcalls, gaps, shutdown: shutdown.clone() };
+    let more = feed.send(transport).await?;
     if let Some((tag, message)) = decode(transport)? {
         let answer = match message {
             Message::StateRequest(request) => {
-                state::answer(request, tag, peer, transport, service, (holding, upcalls)).await
+                let descriptors = transport.claim(state::descriptors(&request));
+                let outlet = Arc::clone(&transport.outlet);
+                let link = Link { outlet, session: Arc::clone(upcalls), pid: peer.info.pid };
+                let asked = state::Asked { request, tag, descriptors, link };
+                let answer = state::answer(asked, peer, service, holding);
+                feed.beside(transport, service.stall_timeout, answer).await?
             }
             message => requests::answer(message, peer, *client, transport, service).await,
         };
@@ -265,7 +255,7 @@ async fn turn(
             Answer::Barrier => {
                 // A gap that nobody has noticed yet must not be told behind the barrier.
                 service.gaps.look(false).await;
-                tell_of_gap(transport, gaps).await?;
+                feed.tell_of_gap(transport).await?;
                 catch_up(transport, service, *client).await?;
                 transport.write(frame(&Message::Synced, tag)).await?;
             }
@@ -290,20 +280,7 @@ async fn turn(
         _ = next_gap.changed() => {}
         read = transport.read() => if read? == 0 { return Err(End::Left) },
         events = next_events(stream.as_mut()) => transport.write(events).await?,
-        () = ending(&mut shutdown) => {
-            catch_up(transport, service, *client).await?;
-            return Err(End::Shutdown);
-        }
-    }
-    Ok(())
-}
-
-/// Tells the client to start anew, if the kernel side has missed something since it was last told.
-async fn tell_of_gap(transport: &mut Transport, gaps: &mut watch::Receiver<u64>) -> Result<(), End> {
-    if gaps.has_changed().unwrap_or(false) {
-        gaps.mark_unchanged();
-        let text = "the kernel skipped BPF programs".into();
-        transport.write(frame(&Message::Resync { reason: ResyncReason::SourceLost, text }, 0)).await?;
+        () = ending(&mut shutdown) => return Err(End::Shutdown),
     }
     Ok(())
 }
@@ -320,37 +297,4 @@ async fn catch_up(transport: &mut Transport, service: &Service, client: ClientIn
     let last = service.hub.last_turn(client);
     while transport.send_upcalls(&service.hub, client, last).await? {}
     Ok(())
-}
-
-/// Resolves when the daemon ends.
-async fn ending(shutdown: &mut watch::Receiver<bool>) {
-    // An error means that the sender is gone, and so the daemon.
-    let _ = shutdown.wait_for(|ending| *ending).await;
-}
-
-/// Events in one write.
-const EVENTS: usize = 256;
-
-/// The next events that pass the filter, as frames: those that are there. Never resolves without a stream.
-async fn next_events(stream: Option<&mut EventStream>) -> BytesMut {
-    let Some(stream) = stream else { return std::future::pending().await };
-    let mut out = BytesMut::new();
-    let mut received = stream.events.recv().await.map_err(|error| match error {
-        RecvError::Lagged(count) => TryRecvError::Lagged(count),
-        RecvError::Closed => TryRecvError::Closed,
-    });
-    for _ in 0..EVENTS {
-        match received {
-            Ok(event) if event.pid() != stream.own && stream.filter.passes(&event) => {
-                out.unsplit(frame(&Message::Event(event.to_json(stream.lost)), stream.tag));
-            }
-            Ok(_) => {}
-            Err(TryRecvError::Lagged(count)) => stream.lost += count,
-            Err(TryRecvError::Empty) => break,
-            // The daemon ends; the shutdown branch says so.
-            Err(TryRecvError::Closed) => return std::future::pending().await,
-        }
-        received = stream.events.try_recv();
-    }
-    out
 }

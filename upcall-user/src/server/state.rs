@@ -9,7 +9,7 @@ use nix::sys::{
     stat::{SFlag, fstat},
     statfs::{FUSE_SUPER_MAGIC, FsType, NFS_SUPER_MAGIC, SMB_SUPER_MAGIC, fstatfs},
 };
-use tokio::{sync::Notify, task::spawn_blocking};
+use tokio::task::spawn_blocking;
 use upcall_common::{
     abi::Probe,
     wire::{self, Code, Message, StateAnswer, StateRequest, StateShown},
@@ -21,10 +21,10 @@ use super::{
     register::{named, refusal},
     requests::Answer,
     session::Peer,
-    transport::{Transport, close},
+    transport::close,
 };
 use crate::{
-    access::{self, AccessError, Principal, Target},
+    access::{self, AccessError, Openable, Principal, Target},
     arbiter::{self, Arbiter, Begun, Found, Named},
 };
 
@@ -32,15 +32,27 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Holding(Option<Begun>);
 
+pub(super) struct Asked {
+    pub(super) request: StateRequest,
+    pub(super) tag: u32,
+    /// What came with it.
+    pub(super) descriptors: Vec<OwnedFd>,
+    /// By which the arbiter answers.
+    pub(super) link: Link,
+}
+
+/// How many come with a request.
+pub(super) fn descriptors(request: &StateRequest) -> usize {
+    target(request).map_or(0, wire::Target::descriptors)
+}
+
 pub(super) async fn answer(
-    request: StateRequest,
-    tag: u32,
+    asked: Asked,
     peer: &Peer,
-    transport: &mut Transport,
     service: &Arc<Service>,
-    (holding, session): (&mut Holding, &Arc<Notify>),
+    holding: &mut Holding,
 ) -> Answer {
-    let descriptors = transport.claim(target(&request).map_or(0, wire::Target::descriptors));
+    let Asked { request, tag, descriptors, link } = asked;
     let Some(arbiter) = &service.arbiter else {
         close(descriptors).await;
         return Answer::error(Code::UnknownType, "this daemon holds no state for clients");
@@ -50,10 +62,8 @@ pub(super) async fn answer(
             Answer::End(Code::Malformed, "STATE_BEGIN comes once on a connection".into())
         }
         (StateRequest::StateBegin(begin), None) => {
-            let outlet = Arc::clone(&transport.outlet);
-            let link = Link { outlet, session: Arc::clone(session), pid: peer.info.pid };
             let (uid, name) = (peer.principal.uid, peer.info.name.clone());
-            holding.0 = Some(arbiter.begin(link, begin.identity, uid, name, tag).await);
+            holding.0 = arbiter.begin(link, begin.identity, uid, name, tag).await;
             Answer::Nothing
         }
         (StateRequest::StateQuery(_), begun) => {
@@ -147,7 +157,8 @@ fn look(
     writes: bool,
 ) -> Result<Named, (Code, String)> {
     let said = |error: AccessError| (refusal(&error), error.to_string());
-    let resolved = access::resolve_open(&service.exports, principal, &target, writes).map_err(said)?;
+    let Openable { resolved, writable } =
+        access::resolve_open(&service.exports, principal, &target, writes).map_err(said)?;
     let export = service.exports.innermost(&resolved);
     let probe =
         service.hub.identify(resolved.fd.as_fd()).map_err(|error| (Code::Unsupported, error.to_string()))?;
@@ -166,7 +177,7 @@ fn look(
     };
     let (fd, Probe { key, generation, .. }) = (resolved.fd, probe);
     let found = Arc::new(Found { fd, key, generation, is_directory, is_local });
-    Ok(Named { found, export, passed })
+    Ok(Named { found, export, writable, passed })
 }
 
 /// Filesystems whose files are served by somebody who may never answer.

@@ -64,6 +64,12 @@ impl Transport {
         Ok(count)
     }
 
+    /// More may be taken in although a request is not answered: little enough, and no more descriptors than there is room
+    /// for with those of the next read.
+    pub(super) fn may_read_ahead(&self) -> bool {
+        self.inbox.len() < CHUNK && self.descriptors.len() <= socket::MAX_DESCRIPTORS
+    }
+
     /// The descriptors that came with the request just decoded, as many as it speaks of.
     pub(super) fn claim(&mut self, count: usize) -> Vec<OwnedFd> {
         let count = count.min(self.descriptors.len());

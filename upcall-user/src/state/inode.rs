@@ -137,7 +137,11 @@ impl Inode {
 
     /// Whether the kernel is being asked for something of this owner's there, of which the outcome has to be known first.
     pub(super) fn is_asking(&self, owner: Owner, range: Range) -> bool {
-        self.asks.values().any(|ask| ask.owner == owner && ask.range.overlaps(range))
+        self.asking(owner, range).next().is_some()
+    }
+
+    pub(super) fn asking(&self, owner: Owner, range: Range) -> impl Iterator<Item = &RangeAsk> {
+        self.asks.values().filter(move |ask| ask.owner == owner && ask.range.overlaps(range))
     }
 
     /// The pieces of a range of which the kernel has not been asked for this owner.

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Instant};
 use super::{
     AskId, ClientId, Effect, Granted, InodeId, LockKind, LockRequest, OpenId, Owner, Range, Refusal, Reply,
     RequestId, Table, Who,
-    inode::RangeAsk,
+    inode::{Inode, RangeAsk},
     open::Claim,
     ranges::Lock,
     request::{Attempt, Request, What, refused},
@@ -14,7 +14,8 @@ use super::{
 
 impl Table {
     /// Locks a range, as POSIX does: what the owner had of it becomes this. A request that overlaps an earlier one of the
-    /// same owner for which the kernel has been asked is taken after that.
+    /// same owner for which the kernel has been asked is taken after that; one that may not wait is refused where that one
+    /// waits for a local process.
     ///
     /// # Errors
     /// `NotOpen`, `Grace`, `NoReclaim`, `NotCarried`, `TooManyLocks`, `TooManyWaiting`, `Conflict`, `Deadlock`,
@@ -134,6 +135,10 @@ impl Table {
             return refused(Refusal::NotCarried);
         }
         if found.is_asking(owner, range) {
+            // Nobody knows how long.
+            if !lock.wait && self.waits_in_kernel(found, owner, range) {
+                return refused(Refusal::Conflict(self.who(client)));
+            }
             return self.wait(request, fresh);
         }
         // A lock in the middle of another one makes two more.
@@ -162,6 +167,13 @@ impl Table {
         }
         self.ask_range(id, inode, owner, lock);
         Attempt::Asked
+    }
+
+    /// Whether the kernel keeps an earlier request of this owner waiting there. One that has ended is being cancelled.
+    fn waits_in_kernel(&self, found: &Inode, owner: Owner, range: Range) -> bool {
+        let waits =
+            |id| self.requests.get(&id).is_some_and(|it| matches!(it.what, What::Lock(it) if it.wait));
+        found.asking(owner, range).any(|ask| ask.request.is_some_and(waits))
     }
 
     fn ask_range(&mut self, id: RequestId, inode: InodeId, owner: Owner, lock: &LockRequest) {

@@ -9,6 +9,8 @@ pub(super) struct Open {
     pub(super) client: ClientId,
     pub(super) inode: InodeId,
     pub(super) export: usize,
+    /// Whether its access may be widened to writing.
+    pub(super) writable: bool,
     pub(super) access: Access,
     pub(super) deny: Deny,
     pub(super) lease_id: LeaseId,

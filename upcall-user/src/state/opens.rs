@@ -60,13 +60,16 @@ impl Table {
     /// Other access, another deny mode.
     ///
     /// # Errors
-    /// `NotOpen`, `CarriesLease`, and those of [`Table::open`].
+    /// `NotOpen`, `NotPermitted`, `CarriesLease`, and those of [`Table::open`].
     pub fn change(&mut self, client: ClientId, request: ChangeRequest, now: Instant) -> Reply {
         self.expire(now);
         let open = match self.open_of(client, request.open) {
             Ok(open) => open,
             Err(refusal) => return Reply::Now(Err(refusal)),
         };
+        if request.access.writes() && !open.writable {
+            return Reply::Now(Err(Refusal::NotPermitted));
+        }
         let grows = !open.access.contains(request.access) || !open.deny.contains(request.deny);
         if grows && self.in_grace() {
             return Reply::Now(Err(Refusal::Grace));
@@ -176,12 +179,14 @@ impl Table {
     }
 
     fn insert_open(&mut self, client: ClientId, request: &OpenRequest, now: Instant) -> OpenId {
-        let OpenRequest { inode, export, access, deny, lease_id, cookie, advisory_ok, .. } = *request;
+        let OpenRequest { inode, export, writable, access, deny, lease_id, cookie, advisory_ok, .. } =
+            *request;
         let id = OpenId(self.number());
         let open = Open {
             client,
             inode,
             export,
+            writable,
             access,
             deny,
             lease_id,

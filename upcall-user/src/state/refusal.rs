@@ -18,6 +18,10 @@ pub enum Refusal {
     NoReclaim,
     #[error("no such open of this client: open the file first")]
     NotOpen,
+    #[error(
+        "the client's user may not write to the file, or might not when it was opened: grant it write permission and open the file anew"
+    )]
+    NotPermitted,
     #[error("the open's access does not carry it: open the file for it")]
     NotCarried,
     #[error("the open carries a lease for which it needs its access: return that first")]

@@ -11,6 +11,8 @@ pub struct OpenRequest {
     pub inode: InodeId,
     /// The number of the export that it was found in.
     pub export: usize,
+    /// Whether the client may have it open for writing, now or later.
+    pub writable: bool,
     pub access: Access,
     pub deny: Deny,
     pub lease_id: LeaseId,

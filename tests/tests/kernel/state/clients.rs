@@ -6,13 +6,20 @@ use std::{
 };
 
 use anyhow::{bail, ensure};
-use tests::{Result, attempt::Attempt, filesystem::Filesystem, listener::block_on};
+use tests::{
+    Result,
+    attempt::Attempt,
+    filesystem::Filesystem,
+    listener::{Listener, block_on},
+};
 use tokio::time::sleep;
-use upcall_client::{Access, Code, Deny, Grant, Keep, LeaseId, LeaseKind, OpenRequest, StateNotice, Who};
+use upcall_client::{
+    Access, Code, Deny, Grant, Keep, LeaseId, LeaseKind, LockKind, LockRequest, OpenRequest, StateNotice, Who,
+};
 
 use super::{
     GRACE, Stage,
-    holder::{Holder, Recalled, granted, refused},
+    holder::{self, Holder, Recalled, granted, refused},
 };
 use crate::trials::Trials;
 
@@ -20,6 +27,8 @@ pub(crate) fn add(trials: &mut Trials<'_>) {
     trials.daemon("state::a_read_lease_is_refused_beside_another_ids_writer_until_that_closes", writer);
     trials.daemon("state::opens_of_one_lease_id_do_not_conflict_and_each_lease_takes_a_return", one_id);
     trials.daemon("state::a_read_only_open_cannot_carry_a_write_lease", carried);
+    trials.daemon("state::a_client_whose_identity_is_anothers_may_begin_with_one_of_its_own", identity);
+    trials.daemon("state::who_may_only_read_cannot_widen_an_open_to_writing", widened);
     trials.daemon("state::two_clients_read_and_a_third_that_writes_recalls_both", shared);
     trials.daemon("state::a_lease_against_a_write_lease_fails_at_once_and_recalls_its_holder", exclusive);
     trials.daemon("state::an_open_that_waits_is_granted_when_the_holder_returns", waits);
@@ -77,6 +86,44 @@ fn carried(filesystem: &Filesystem) -> Result<()> {
         let writer = holder.open(&stage.file, 1, Access::Write).await?;
         ensure!(refused(holder.state.lease(writer, LeaseKind::Read).await)? == Code::NotCarried);
         holder.lease(writer, LeaseKind::Write).await
+    })
+}
+
+fn identity(filesystem: &Filesystem) -> Result<()> {
+    let stage = Stage::new(filesystem)?;
+    block_on(async {
+        let _first = Holder::begin(&stage.daemon.unix(), "a").await?;
+        // Over TCP one is another user.
+        let listener = Listener::connect(&stage.daemon.tcp(), "b").await?;
+        let begun = listener.client.begin_state(holder::identity("a")?).await;
+        ensure!(refused(begun.map(drop))? == Code::IdentityInUse);
+        // A request is answered all the same.
+        let open = listener.client.query_state(None).await;
+        ensure!(refused(open)? == Code::NotPermitted);
+        let state = listener.client.begin_state(holder::identity("b")?).await?;
+        let request = OpenRequest::path(&stage.file, 1);
+        granted(&[Code::Grace], || state.open(request.clone())).await?;
+        Ok(())
+    })
+}
+
+fn widened(filesystem: &Filesystem) -> Result<()> {
+    let stage = Stage::new(filesystem)?;
+    block_on(async {
+        // Over TCP one is a user who may only read root's file.
+        let holder = Holder::begin(&stage.daemon.tcp(), "a").await?;
+        let open = holder.open(&stage.file, 1, Access::Read).await?;
+        for access in [Access::Write, Access::Both] {
+            ensure!(refused(holder.state.change(open, access, Deny::None).await)? == Code::NotPermitted);
+        }
+        ensure!(refused(holder.state.lease(open, LeaseKind::Write).await)? == Code::NotCarried);
+        let lock = LockRequest::new(1, LockKind::Write, 0, 1);
+        ensure!(refused(holder.state.lock(open, lock).await)? == Code::NotCarried);
+        holder.lease(open, LeaseKind::Read).await?;
+        // Who may write may begin by reading.
+        let holder = Holder::begin(&stage.daemon.unix(), "b").await?;
+        let open = holder.open(&stage.scene.file("other")?, 1, Access::Read).await?;
+        Ok(holder.state.change(open, Access::Both, Deny::None).await?)
     })
 }
 

@@ -28,9 +28,7 @@ impl Holder {
     /// Begins, and waits until more than reclaims are accepted.
     pub(super) async fn begin(address: &Address, name: &str) -> Result<Self> {
         let listener = Listener::connect(address, name).await?;
-        let mut identity = [0; 16];
-        identity.get_mut(..name.len()).context("the name is too long")?.copy_from_slice(name.as_bytes());
-        let state = listener.client.begin_state(Identity(identity)).await?;
+        let state = listener.client.begin_state(identity(name)?).await?;
         // By the daemon's own word; a little more, since it counts from before the answer.
         sleep(state.begun().reclaim + Duration::from_millis(1)).await;
         Ok(Self { listener, state })
@@ -146,6 +144,13 @@ impl Holder {
             })
             .collect())
     }
+}
+
+/// That of a client of this name.
+pub(super) fn identity(name: &str) -> Result<Identity> {
+    let mut identity = [0; 16];
+    identity.get_mut(..name.len()).context("the name is too long")?.copy_from_slice(name.as_bytes());
+    Ok(Identity(identity))
 }
 
 /// The reason of a refusal.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{bail, ensure};
 use libtest_mimic::Completion;
 use tests::{Result, filesystem::Filesystem, listener::block_on};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use upcall_client::{Access, Code, Grant, LeaseKind, LockKind, LockRequest, StateNotice, Who};
 
 use super::{
@@ -17,6 +17,10 @@ use crate::trials::Trials;
 
 pub(crate) fn add(trials: &mut Trials<'_>) {
     trials.on_each("state::locks_of_clients_and_of_local_processes_exclude_each_other", local);
+    trials.daemon(
+        "state::a_lock_that_may_not_wait_is_answered_while_its_owner_waits_for_a_local_process",
+        behind,
+    );
     trials.daemon("state::locks_split_and_merge_and_reach_the_last_byte", ranges);
     trials.daemon("state::a_lock_that_waits_is_granted_in_order_and_may_be_cancelled", waits);
     trials.daemon("state::owners_that_would_wait_for_each_other_are_refused", deadlock);
@@ -84,6 +88,26 @@ fn local(filesystem: &Filesystem) -> Result<Completion> {
         a.state.close(open).await?;
         ensure!(stage.other.lock_held(true, 0, 0)? == Ok(()));
         Ok(Completion::Completed)
+    })
+}
+
+fn behind(filesystem: &Filesystem) -> Result<()> {
+    const SOON: Duration = Duration::from_secs(1);
+    let mut stage = Stage::new(filesystem)?;
+    block_on(async {
+        let mut a = Holder::begin(&stage.daemon.unix(), "a").await?;
+        let open = a.open(&stage.file, 1, Access::Both).await?;
+        stage.other.hold(&stage.file)?;
+        ensure!(stage.other.lock_held(true, 0, 10)? == Ok(()));
+        let request = waiting(&a, open, wanted(1, W, 0, 10)).await?;
+        let second = timeout(SOON, a.state.lock(open, wanted(1, W, 0, 5))).await?;
+        ensure!(refused(second)? == Code::Conflict);
+        a.state.cancel(request).await?;
+        ensure!(outcome(&mut a).await? == (request, Err(Code::Cancelled)));
+        // Gone while it waits, it leaves nothing.
+        waiting(&a, open, wanted(1, W, 0, 10)).await?;
+        drop(a);
+        stage.nothing_left().await
     })
 }
 

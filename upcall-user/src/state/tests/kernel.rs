@@ -280,6 +280,24 @@ fn requests_of_one_owner_for_one_range_are_taken_in_turn() {
 }
 
 #[test]
+fn a_lock_that_may_not_wait_is_refused_behind_its_owners_that_waits_for_a_local_process() {
+    let (mut rig, by) = slow(&[("ann", Access::Both)]);
+    let waiting = rig.blocked(by[0], 0, 10, LockKind::Write);
+    let asked = asks(&rig.effects());
+    let refused = Reply::Now(Err(Refusal::Conflict(client("ann"))));
+    assert_eq!(rig.try_lock(by[0], 5, 10, LockKind::Write), refused);
+    let second = rig.blocked(by[0], 5, 10, LockKind::Write);
+    // Once it is cancelled the outcome is near.
+    rig.table.cancel(by[0].0, waiting, rig.now).expect("cancelled");
+    assert_eq!(rig.effects(), [Effect::CancelRange { ask: asked[0], inode: FILE }]);
+    rig.table.answered(asked[0], Kernel::Cancelled, rig.now);
+    let effects = rig.effects();
+    assert_eq!(answers(&effects), [(waiting, Err(Refusal::Cancelled))]);
+    rig.table.answered(asks(&effects)[0], Kernel::Held, rig.now);
+    assert_eq!(answers(&rig.effects()), [(second, Ok(Granted::Locked { advisory: false }))]);
+}
+
+#[test]
 fn what_the_kernel_weakened_for_one_who_is_gone_is_weaker() {
     let mut rig = Rig::new();
     let ann = rig.locker("ann");

@@ -208,6 +208,7 @@ fn open_request(id: u8, access: Access, deny: Deny) -> OpenRequest {
     OpenRequest {
         inode: FILE,
         export: 0,
+        writable: true,
         access,
         deny,
         lease_id: LeaseId([id; 16]),

@@ -102,3 +102,20 @@ fn an_upgrade_that_meets_a_lease_recalls_it() {
     assert_eq!(rig.table.change(bob, change, rig.now), Reply::Now(Err(Refusal::Recalling)));
     assert_eq!(recalls(&rig.upcalls()), [(ann, Keep::None)]);
 }
+
+#[test]
+fn an_open_of_who_may_not_write_is_not_widened_to_writing() {
+    let mut rig = Rig::new();
+    let ann = rig.begin("ann");
+    let request = OpenRequest { writable: false, ..open_request(1, Access::Read, Deny::None) };
+    let reply = rig.table.open(ann, request, rig.now);
+    let open = opened(rig.answer(reply)).expect("an open");
+    for access in [Access::Write, Access::Both] {
+        let change = ChangeRequest { open, access, deny: Deny::None };
+        assert_eq!(rig.table.change(ann, change, rig.now), Reply::Now(Err(Refusal::NotPermitted)));
+    }
+    assert_eq!(rig.try_lease(ann, open, W), Err(Refusal::NotCarried));
+    let change = ChangeRequest { open, access: Access::Read, deny: Deny::Write };
+    let reply = rig.table.change(ann, change, rig.now);
+    assert_eq!(rig.finished(reply), Ok(Granted::Changed { advisory: false }));
+}

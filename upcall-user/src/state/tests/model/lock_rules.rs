@@ -91,6 +91,18 @@ impl Naive {
         !self.asked_by(|by, other, _| by == owner && other.overlaps(range), inode).is_empty()
     }
 
+    /// An earlier request of its owner waits there for a local process.
+    fn waits_in_kernel(&self, inode: InodeId, owner: Owner, range: Range) -> bool {
+        self.requests.iter().any(|it| {
+            let asked = self.asks.iter().any(|ask| ask.request == Some(it.id));
+            let waits =
+                |lock: LockRequest| lock.wait && lock.owner == owner.number && lock.range.overlaps(range);
+            asked
+                && (it.inode, it.client) == (inode, owner.client)
+                && matches!(it.what, What::Lock(lock) if waits(lock))
+        })
+    }
+
     pub(super) fn owner_changed(&mut self, inode: InodeId, owner: Owner) {
         let of_owner = |it: &What| matches!(it, What::Lock(lock) if lock.owner == owner.number);
         let all = self.requests.iter_mut().filter(|it| it.inode == inode && it.client == owner.client);
@@ -126,6 +138,9 @@ impl Naive {
             return refused(Refusal::NotCarried);
         }
         if self.in_turn(inode, owner, range) {
+            if !lock.wait && self.waits_in_kernel(inode, owner, range) {
+                return refused(CONFLICT);
+            }
             return self.later(request, fresh);
         }
         let asks = |such: &dyn Fn(InodeId, ClientId) -> bool| {

@@ -87,6 +87,7 @@ fn open() -> impl Strategy<Value = Op> {
                 OpenRequest {
                     inode,
                     export: 0,
+                    writable: true,
                     access,
                     deny,
                     lease_id,
