@@ -78,6 +78,7 @@ pub enum Effect {
         ask: AskId,
         inode: InodeId,
         deny: Deny,
+        client: ClientId,
     },
     SetDeny {
         inode: InodeId,
