@@ -52,11 +52,6 @@ impl Clients {
         self.links.get(&connection).map(|(client, _)| *client)
     }
 
-    /// Processes that are clients.
-    pub(super) fn processes(&self) -> Vec<u32> {
-        self.links.values().map(|(_, link)| link.pid()).filter(|&pid| pid != 0).collect()
-    }
-
     /// Of a client's process; 0: not known.
     pub(super) fn pid(&self, client: ClientId) -> u32 {
         let link = self.connections.get(&client).and_then(|connection| self.links.get(connection));

@@ -68,7 +68,7 @@ impl Task {
             Effect::Lapsed { client, open, inode } => self.lapsed(client, open, inode),
             Effect::AskLease { ask, inode, kind, open } => self.ask_lease(ask, inode, kind, open),
             Effect::SetLease { inode, kind } => self.set_lease(inode, kind),
-            Effect::AskDeny { ask, inode, deny } => self.ask_deny(ask, inode, deny),
+            Effect::AskDeny { ask, inode, deny, client } => self.ask_deny(ask, inode, deny, client),
             Effect::SetDeny { inode, deny } => self.set_deny(inode, deny),
             Effect::AskRange { ask, inode, owner, range, kind, wait } => {
                 self.ask_range(ask, inode, owner, range, (kind.into(), wait));

@@ -8,7 +8,7 @@ use std::{
     time::Instant,
 };
 
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::timeout};
 use upcall_common::{
     abi::Key,
     wire::{self, Code},
@@ -23,7 +23,9 @@ use super::{
 };
 use crate::{
     hold::{self, Access, Break, Breakers, Leases, RangeError, RangeKind, Ranges, Search, Shares, reopen},
-    state::{AskId, Connection, Deny, InodeId, Kernel as Answer, LeaseKind, OpenId, Owner, Range, Who},
+    state::{
+        AskId, ClientId, Connection, Deny, InodeId, Kernel as Answer, LeaseKind, OpenId, Owner, Range, Who,
+    },
 };
 
 /// What ends elsewhere.
@@ -60,8 +62,6 @@ pub(super) struct Kernel {
 
 /// Files that the kernel may be told to deny at a time: an entry of a preallocated map each.
 const MOST_DENIED: u32 = 65_536;
-/// Openers that are looked at of one file.
-const MOST_OPENERS: usize = 1024;
 
 impl Kernel {
     pub(super) fn new(switches: Switches) -> io::Result<Self> {
@@ -159,7 +159,7 @@ impl Task {
         }
     }
 
-    pub(super) fn ask_deny(&mut self, ask: AskId, inode: InodeId, wanted: Deny) {
+    pub(super) fn ask_deny(&mut self, ask: AskId, inode: InodeId, wanted: Deny, client: ClientId) {
         let Some(file) = self.files.get_mut(inode) else { return self.answered(ask, Answer::Unsupported) };
         let before = file.deny;
         // First, so that nobody comes in between the search and the answer.
@@ -167,8 +167,17 @@ impl Task {
             file.deny = wanted;
         }
         let found = Arc::clone(&file.found);
+        // Nobody has it open in a way that was denied before. Who asks may: its own opens are its own affair.
+        let (more, asker) = (wanted.without(before), self.clients.pid(client));
+        let denied = move |opener: hold::Opener| {
+            opener.pid != asker
+                && (more.denies_write() && opener.access.writes()
+                    || more.denies_read() && opener.access.reads())
+        };
         self.events.spawn(async move {
-            let searched = on_thread(move || hold::openers(found.fd.as_fd(), MOST_OPENERS, SCAN)).await;
+            let search = on_thread(move || hold::find_opener(found.fd.as_fd(), denied, SCAN));
+            // A file that somebody serves who does not answer keeps the thread, but not the request.
+            let searched = timeout(2 * SCAN, search).await.unwrap_or(Ok(Search::Cut));
             Event::Kernel(Outcome::Deny { ask, inode, before, wanted, searched })
         });
     }
@@ -302,7 +311,6 @@ impl Task {
         }
     }
 
-    /// A process that has the file open in a way that is to be denied; clients' are the table's to judge.
     fn openers_found(
         &mut self,
         inode: InodeId,
@@ -310,22 +318,15 @@ impl Task {
         wanted: Deny,
         searched: io::Result<Search>,
     ) -> Answer {
-        let clients = self.clients.processes();
-        let opener = searched.map(|search| {
-            if search.cut {
-                tracing::warn!("not all processes could be looked at for who has a file open");
-            }
-            search.openers.into_iter().find(|opener| {
-                let denied = (wanted.denies_write() && opener.access.writes())
-                    || (wanted.denies_read() && opener.access.reads());
-                denied && !clients.contains(&opener.pid)
-            })
-        });
         let enforced = self.files.get(inode).is_some_and(|file| file.deny == wanted);
-        let answer = match opener {
-            Ok(None) if enforced => return Answer::Held,
-            Ok(None) => Answer::Unsupported,
-            Ok(Some(opener)) => Answer::Refused(Who::Process(opener.pid)),
+        let answer = match searched {
+            Ok(Search::Nobody) if enforced => return Answer::Held,
+            Ok(Search::Nobody) => Answer::Unsupported,
+            Ok(Search::Found(opener)) => Answer::Refused(Who::Process(opener.pid)),
+            Ok(Search::Cut) => {
+                tracing::warn!("not all processes could be looked at for who has a file open");
+                Answer::Unsupported
+            }
             Err(error) => {
                 tracing::error!(%error, "cannot look for who has a file open");
                 Answer::Unsupported

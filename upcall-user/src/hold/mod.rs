@@ -4,7 +4,7 @@
 //!   file waits until the lease is given back, or for `fs.lease-break-time` ([`break_time`]).
 //! - [`Ranges`]: byte ranges, by open-file-description locks, which local `fcntl` and `lockf` lockers meet.
 //!
-//! - [`Shares`]: what may not be opened, by the `bpf` LSM where that is active; [`openers`] finds who has it open already.
+//! - [`Shares`]: what may not be opened, by the `bpf` LSM where that is active; [`find_opener`] finds who has it open already.
 //! - [`Breakers`]: which process broke a lease, by tracepoints.
 //!
 //! Nothing here decides who gets what: that is the state table's, which knows of clients and asks for one lease an
@@ -40,7 +40,7 @@ use nix::{
 };
 
 pub use leases::{Break, LeaseKey, Leases};
-pub use openers::{Opener, Search, openers};
+pub use openers::{Opener, Search, find_opener};
 pub use ranges::{Conflict, Range, RangeError, RangeKind, Ranges};
 pub use refusal::Refusal;
 

@@ -2,7 +2,10 @@
 
 use std::{
     fs, io,
-    os::{fd::BorrowedFd, unix::fs::MetadataExt},
+    os::{
+        fd::{AsRawFd, BorrowedFd},
+        unix::fs::MetadataExt,
+    },
     path::Path,
     time::{Duration, Instant},
 };
@@ -19,62 +22,79 @@ pub struct Opener {
 }
 
 /// What was found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Search {
-    pub openers: Vec<Opener>,
-    /// Time or room ran out before all processes had been looked at.
-    pub cut: bool,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Search {
+    Found(Opener),
+    Nobody,
+    /// Time ran out before all processes had been looked at.
+    Cut,
 }
 
-/// Descriptors of other processes that the file is open by, at most `most` of them, within `patience`. It costs some
-/// microseconds for each descriptor on the host, so it belongs on a thread that may wait. Not found: openers that come
-/// meanwhile, in the kernel itself (nfsd, loop), behind a descriptor in flight or a mapping, and in pid namespaces
-/// that this one does not contain.
+/// The first such process that the file is open by, if one is found within `patience`. It costs some microseconds for each
+/// descriptor on the host, so it belongs on a thread that may wait. Not found: openers that come meanwhile, in the kernel
+/// itself (nfsd, loop), behind a descriptor in flight or a mapping, and in pid namespaces that this one does not contain.
 ///
 /// Of writers alone, [`writecount`](upcall_common::abi::Probe::writecount) tells the number, exactly and at once: an open for
 /// writing is counted before the `bpf` LSM is asked, so after [`super::Shares::deny`] none is missed.
-pub fn openers(file: BorrowedFd<'_>, most: usize, patience: Duration) -> io::Result<Search> {
+pub fn find_opener(
+    file: BorrowedFd<'_>,
+    such: impl Fn(Opener) -> bool,
+    patience: Duration,
+) -> io::Result<Search> {
     let stat = fstat(file)?;
+    let own = format!("/proc/self/fdinfo/{}", file.as_raw_fd());
+    let number = Info::parse(&fs::read_to_string(own)?).ino;
     let end = Instant::now() + patience;
-    let mut found = Search::default();
     for process in fs::read_dir("/proc")?.flatten() {
         let Some(pid) = process.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
         if pid == std::process::id() {
             continue;
         }
         // Processes end at any time; a kernel thread has no descriptors.
-        let Ok(descriptors) = fs::read_dir(process.path().join("fd")) else { continue };
+        let Ok(descriptors) = fs::read_dir(process.path().join("fdinfo")) else { continue };
         for descriptor in descriptors.flatten() {
-            if found.openers.len() >= most || Instant::now() >= end {
-                found.cut = true;
-                return Ok(found);
+            if Instant::now() >= end {
+                return Ok(Search::Cut);
             }
-            let same = fs::metadata(descriptor.path())
-                .is_ok_and(|other| (other.dev(), other.ino()) == (stat.st_dev, stat.st_ino));
-            let info = process.path().join("fdinfo").join(descriptor.file_name());
-            if let Some(access) = same.then(|| access(&info)).flatten() {
-                found.openers.push(Opener { pid, access });
+            let Some(info) = Info::read(&descriptor.path()) else { continue };
+            let Some(opener) = info.access.map(|access| Opener { pid, access }) else { continue };
+            // Looking at the file itself may wait for whoever serves it, so most are told apart by the number.
+            if info.ino == number && such(opener) {
+                let file = process.path().join("fd").join(descriptor.file_name());
+                let same = |other: fs::Metadata| (other.dev(), other.ino()) == (stat.st_dev, stat.st_ino);
+                if fs::metadata(file).is_ok_and(same) {
+                    return Ok(Search::Found(opener));
+                }
             }
         }
     }
-    Ok(found)
+    Ok(Search::Nobody)
 }
 
-fn access(info: &Path) -> Option<Access> {
-    parse(&fs::read_to_string(info).ok()?)
+/// What `fdinfo` says of a descriptor.
+#[derive(Debug, PartialEq, Eq)]
+struct Info {
+    /// `None`: `O_PATH`, which opens nothing.
+    access: Option<Access>,
+    /// As the kernel numbers the inode, which `stat` may not show.
+    ino: Option<u64>,
 }
 
-/// From the octal flags in a descriptor's `fdinfo`. `None`: `O_PATH`, which opens nothing.
-fn parse(info: &str) -> Option<Access> {
-    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"))?;
-    let flags = i32::from_str_radix(flags.trim(), 8).ok()?;
-    if flags & libc::O_PATH != 0 {
-        return None;
+impl Info {
+    fn read(path: &Path) -> Option<Self> {
+        fs::read_to_string(path).ok().map(|text| Self::parse(&text))
     }
-    match flags & libc::O_ACCMODE {
-        libc::O_RDONLY => Some(Access::Read),
-        libc::O_WRONLY => Some(Access::Write),
-        _ => Some(Access::Both),
+
+    fn parse(text: &str) -> Self {
+        let field = |name| text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+        let flags = field("flags:").and_then(|flags| i32::from_str_radix(flags, 8).ok());
+        let access =
+            flags.filter(|flags| flags & libc::O_PATH == 0).map(|flags| match flags & libc::O_ACCMODE {
+                libc::O_RDONLY => Access::Read,
+                libc::O_WRONLY => Access::Write,
+                _ => Access::Both,
+            });
+        Self { access, ino: field("ino:").and_then(|number| number.parse().ok()) }
     }
 }
 
@@ -89,28 +109,47 @@ mod tests {
     use super::*;
 
     #[test]
-    fn flags_of_fdinfo() {
-        assert_eq!(parse("pos:\t0\nflags:\t0100000\nmnt_id:\t1\n"), Some(Access::Read));
-        assert_eq!(parse("flags:\t0100001\n"), Some(Access::Write));
-        assert_eq!(parse("flags:\t02100002\n"), Some(Access::Both));
-        assert_eq!(parse("flags:\t010100000\n"), None);
-        assert_eq!(parse("pos:\t0\n"), None);
+    fn what_fdinfo_says() {
+        let both = |text| {
+            let Info { access, ino } = Info::parse(text);
+            (access, ino)
+        };
+        assert_eq!(both("pos:\t0\nflags:\t0100000\nmnt_id:\t1\nino:\t7\n"), (Some(Access::Read), Some(7)));
+        assert_eq!(both("flags:\t0100001\nino:\t8\n"), (Some(Access::Write), Some(8)));
+        assert_eq!(both("flags:\t02100002\n"), (Some(Access::Both), None));
+        assert_eq!(both("flags:\t010100000\n"), (None, None));
+        assert_eq!(both("pos:\t0\n"), (None, None));
     }
 
     #[test]
     fn a_process_that_has_it_open_is_found_and_this_one_is_not() {
+        const PATIENCE: Duration = Duration::from_secs(60);
+        /// More than are looked at of any one sort.
+        const READERS: usize = 2000;
         let file = tempfile::NamedTempFile::new().unwrap();
-        let patience = Duration::from_secs(10);
         let here = File::open(file.path()).unwrap();
-        assert_eq!(openers(here.as_fd(), 9, patience).unwrap(), Search::default());
-        let output = File::options().append(true).open(file.path()).unwrap();
-        let mut child = Command::new("cat").stdin(Stdio::piped()).stdout(output).spawn().unwrap();
-        let expected = vec![Opener { pid: child.id(), access: Access::Write }];
-        let found = openers(here.as_fd(), 9, patience).unwrap();
-        let cut = openers(here.as_fd(), 0, patience).unwrap();
+        let any = |_| true;
+        assert_eq!(find_opener(here.as_fd(), any, PATIENCE).unwrap(), Search::Nobody);
+        // Behind many readers there is one who writes.
+        let script = "ulimit -n 4096; i=0; while [ $i -lt $2 ]; do eval \"exec {fd}<\\\"$1\\\"\"; i=$((i+1)); done; \
+                      exec {fd}>>\"$1\"; echo; read line";
+        let mut child = Command::new("bash")
+            .args(["-c", script, "bash"])
+            .arg(file.path())
+            .arg(READERS.to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut [0]).unwrap();
+        let reader = find_opener(here.as_fd(), any, PATIENCE).unwrap();
+        let writer = find_opener(here.as_fd(), |opener| opener.access.writes(), PATIENCE).unwrap();
+        let cut = find_opener(here.as_fd(), any, Duration::ZERO).unwrap();
+        let opener = |access| Search::Found(Opener { pid: child.id(), access });
+        let expected = (opener(Access::Read), opener(Access::Write));
         drop(child.stdin.take());
         child.wait().unwrap();
-        assert_eq!(found, Search { openers: expected, cut: false });
-        assert!(cut.cut);
+        assert_eq!((reader, writer), expected);
+        assert_eq!(cut, Search::Cut);
     }
 }

@@ -4,7 +4,7 @@ use std::io;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
-    /// `EAGAIN`. [`super::openers`] finds who.
+    /// `EAGAIN`. [`super::find_opener`] finds who.
     #[error("somebody has it open in a way that conflicts")]
     Open,
     /// `EINVAL`, `EOPNOTSUPP`: the filesystem, the file's type or the kernel cannot.

@@ -78,7 +78,8 @@ impl Deny {
 
 /// Inodes that other processes may not open. Whoever tries gets `EBUSY`, root and kernel threads (nfsd) included: unlike
 /// `EACCES`, it says that somebody uses the file, and that it may work later. To execute is to read; `truncate`
-/// is to write, and so is `O_TRUNC` in an open for reading. Only the daemon is exempt. What is open already stays open ([`crate::hold::openers`] finds it), and `O_PATH`,
+/// is to write, and so is `O_TRUNC` in an open for reading. Only the daemon is exempt. What is open already stays open
+/// ([`crate::hold::find_opener`] finds it), and `O_PATH`,
 /// `stat`, `rename`, `unlink` and changes of attributes go on.
 ///
 /// Open fails: when the daemon dies, nothing is denied any more. The programs are attached only while something is.

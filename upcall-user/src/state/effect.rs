@@ -79,6 +79,7 @@ pub enum Effect {
         ask: AskId,
         inode: InodeId,
         deny: Deny,
+        client: ClientId,
     },
     SetDeny {
         inode: InodeId,

@@ -74,6 +74,10 @@ impl Deny {
         Self::new(self.denies_read() || other.denies_read(), self.denies_write() || other.denies_write())
     }
 
+    pub const fn without(self, other: Self) -> Self {
+        Self::new(self.denies_read() && !other.denies_read(), self.denies_write() && !other.denies_write())
+    }
+
     pub const fn intersection(self, other: Self) -> Self {
         Self::new(self.denies_read() && other.denies_read(), self.denies_write() && other.denies_write())
     }

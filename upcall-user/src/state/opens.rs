@@ -174,7 +174,8 @@ impl Table {
         let found = self.inodes.get_mut(&request.inode)?;
         found.deny.asked = Some(Asked { ask, wanted, request: id });
         self.asks.insert(ask, request.inode);
-        self.effects.push(Effect::AskDeny { ask, inode: request.inode, deny: wanted });
+        let Request { inode, client, .. } = *request;
+        self.effects.push(Effect::AskDeny { ask, inode, deny: wanted, client });
         Some(Attempt::Asked)
     }
 

@@ -17,7 +17,7 @@ use tests::{
     helper::Helper,
     scene::Scene,
 };
-use upcall_user::hold::{Access, Deny, Opener, Search, Shares, openers};
+use upcall_user::hold::{Access, Deny, Opener, Search, Shares, find_opener};
 
 use crate::trials::Trials;
 
@@ -72,11 +72,11 @@ fn found(filesystem: &Filesystem) -> Result<Completion> {
     let file = scene.file("file")?;
     let mut helper = Helper::start()?;
     let named = File::open(&file)?;
-    ensure!(openers(named.as_fd(), 9, PATIENCE)? == Search::default());
+    let search = || find_opener(named.as_fd(), |_| true, PATIENCE);
+    ensure!(search()? == Search::Nobody);
     helper.hold(&file)?;
-    let expected = vec![Opener { pid: helper.pid(), access: Access::Both }];
-    ensure!(openers(named.as_fd(), 9, PATIENCE)?.openers == expected);
+    ensure!(search()? == Search::Found(Opener { pid: helper.pid(), access: Access::Both }));
     helper.release().context("closing it")?;
-    ensure!(openers(named.as_fd(), 9, PATIENCE)? == Search::default());
+    ensure!(search()? == Search::Nobody);
     Ok(Completion::Completed)
 }

@@ -1,10 +1,14 @@
 //! > Deny enforced on local processes where the `bpf` LSM is active, otherwise the grant says `advisory`; existing local
 //! > openers that already conflict are found at grant time. Released on disconnect after the grace period.
 
-use std::time::Instant;
+use std::{
+    fs::File,
+    process::{Child, Command, Stdio},
+    time::Instant,
+};
 
 use anyhow::{bail, ensure};
-use tests::{Result, attempt::Attempt, filesystem::Filesystem, listener::block_on};
+use tests::{Result, attempt::Attempt, filesystem::Filesystem, listener::block_on, program};
 use upcall_client::{Access, Code, Deny, Grant, LeaseId, OpenRequest};
 
 use super::{
@@ -17,6 +21,7 @@ use crate::trials::Trials;
 pub(crate) fn add(trials: &mut Trials<'_>) {
     trials.daemon("state::a_deny_mode_holds_local_processes_or_says_that_it_does_not", denied);
     trials.daemon("state::a_deny_mode_is_refused_beside_a_local_opener", beside);
+    trials.daemon("state::a_deny_mode_is_refused_beside_what_another_client_has_open_itself", beside_client);
     trials.daemon("state::what_is_denied_ends_with_the_client_and_with_the_daemon", ended);
     trials.daemon("state::share_reservations_of_clients_exclude_each_other", clients);
 }
@@ -69,6 +74,48 @@ fn beside(filesystem: &Filesystem) -> Result<()> {
         deny(&holder, &stage).await?;
         Ok(())
     })
+}
+
+/// To be a client excuses nobody but who asks.
+fn beside_client(filesystem: &Filesystem) -> Result<()> {
+    let stage = Stage::new(filesystem)?;
+    let (connect, elsewhere) = (stage.daemon.unix().to_string(), stage.scene.file("elsewhere")?);
+    let own = File::options().append(true).open(&stage.file)?;
+    let mut command = Command::new(program::upcall()?);
+    command
+        .args(["share", "--access", "r", "--deny", "none", "--json", "--connect", &connect])
+        .arg(&elsewhere);
+    command.stdin(own.try_clone()?).stdout(Stdio::piped());
+    block_on(async {
+        let holder = Holder::begin(&stage.daemon.unix(), "a").await?;
+        let client = Ended(command.spawn()?);
+        // It has begun.
+        until("the other client to open a file", || Ok(shown(&stage)?.contains("elsewhere"))).await?;
+        let request = OpenRequest::path(&stage.file, 1).deny(Deny::Write).advisory_ok(true);
+        ensure!(refused(holder.state.open(request).await)? == Code::LocalConflict);
+        drop(client);
+        // The asker's own descriptor is no obstacle.
+        deny(&holder, &stage).await?;
+        drop(own);
+        Ok(())
+    })
+}
+
+/// Ends when dropped.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn shown(stage: &Stage) -> Result<String> {
+    let connect = stage.daemon.unix().to_string();
+    let output = program::output(["status", "--state", "--json", "--connect", &connect])?;
+    Ok(String::from_utf8(output.stdout)?)
 }
 
 fn ended(filesystem: &Filesystem) -> Result<()> {
