@@ -182,6 +182,7 @@ async fn serve(
                 &hub,
                 &exports,
                 event_sender.clone(),
+                gaps.subscribe(),
             )?;
             (Some(arbiter), Some(task))
         }

@@ -65,7 +65,10 @@ impl Task {
                     link.end();
                 }
             }
-            Effect::Lapsed { client, open, inode } => self.lapsed(client, open, inode),
+            Effect::Lapsed { client, open, inode } => {
+                self.let_go(Some(inode));
+                self.lapsed(client, open, inode);
+            }
             Effect::AskLease { ask, inode, kind, open } => self.ask_lease(ask, inode, kind, open),
             Effect::SetLease { inode, kind } => self.set_lease(inode, kind),
             Effect::AskDeny { ask, inode, deny, client } => self.ask_deny(ask, inode, deny, client),
@@ -95,10 +98,12 @@ impl Task {
             return;
         }
         self.set_lease(inode, None);
-        if let Some(file) = self.files.remove(inode)
-            && let Some(outside) = &self.outside
-        {
-            outside.leave(&file);
+        if let Some(file) = self.files.remove(inode) {
+            if let Some(outside) = &self.outside {
+                outside.leave(&file);
+            }
+            // To close a file that has no name any more frees all of it.
+            tokio::task::spawn_blocking(move || drop(file));
         }
     }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::Context;
 use tokio::{
-    sync::{broadcast, mpsc, oneshot},
+    sync::{broadcast, mpsc, oneshot, watch},
     task::JoinSet,
 };
 use upcall_common::wire::{Means, StateAnswer, StateBegun};
@@ -48,6 +48,7 @@ pub fn start(
     hub: &Arc<Hub>,
     exports: &Arc<Exports>,
     events: broadcast::Sender<SharedEvent>,
+    gaps: watch::Receiver<u64>,
 ) -> anyhow::Result<Started<impl Future<Output = io::Result<()>> + Send + use<>>> {
     let Settings { switches, table } = settings;
     if switches.leases
@@ -75,6 +76,7 @@ pub fn start(
         clients: Clients::default(),
         events: JoinSet::new(),
         journal: Journal::new(events),
+        gaps,
     };
     Ok(Started { arbiter, task: task.run(commands) })
 }
@@ -99,6 +101,8 @@ pub(super) struct Task {
     /// What is under way elsewhere.
     pub(super) events: JoinSet<Event>,
     pub(super) journal: Journal,
+    /// Changes whenever some changes may have gone unheard.
+    gaps: watch::Receiver<u64>,
 }
 
 impl Task {
@@ -114,6 +118,7 @@ impl Task {
                     Err(error) => return Err(io::Error::other(error)),
                 },
                 () = optional(changed) => self.changed(),
+                Ok(()) = self.gaps.changed() => self.distrust(),
                 () = until(self.table.next_deadline()) => self.table.expire(Instant::now()),
                 command = commands.recv() => match command {
                     Some(command) => self.obey(command),
@@ -198,6 +203,14 @@ impl Task {
         let Some(file) = self.files.get(inode) else { return };
         let who = self.kernel.breaker(file.found.key).map_or(Who::Unknown, Who::Process);
         self.table.lease_breaks(inode, keep(broken.keep), who, Instant::now());
+    }
+
+    /// Whatever a lease is to keep away may have come unheard.
+    fn distrust(&mut self) {
+        let followed = self.files.iter().filter(|(_, file)| file.interest.is_some()).map(|(inode, _)| inode);
+        for inode in followed.collect::<Vec<_>>() {
+            self.table.outside(inode, state::Keep::None, None, Who::Unknown, Instant::now());
+        }
     }
 
     fn changed(&mut self) {

@@ -35,6 +35,7 @@ pub(crate) fn add(trials: &mut Trials<'_>) {
     trials.daemon("state::a_lease_that_is_not_returned_is_revoked_at_the_deadline", revoked);
     trials.daemon("state::a_recall_is_extended_once", extended);
     trials.daemon("state::what_the_kernel_does_not_hold_recalls_after_it", beside);
+    trials.on("ext4", "state::what_may_have_gone_unheard_recalls", unheard);
     trials.daemon("state::a_truncation_by_who_opens_for_reading_recalls_after_it", truncated);
     trials.daemon("state::what_an_export_does_not_enable_is_refused", off);
     trials.daemon("state::who_may_not_open_a_file_holds_nothing_of_it", not_permitted);
@@ -166,6 +167,21 @@ fn beside(filesystem: &Filesystem) -> Result<()> {
         stage.other.unlink(&renamed)?;
         ensure!(holder.recalled().await?.open == open);
         Ok(())
+    })
+}
+
+/// Another daemon attaches to the same functions: what is under way in them is not told of by any.
+fn unheard(filesystem: &Filesystem) -> Result<Completion> {
+    let stage = Stage::with(filesystem, "")?;
+    if stage.daemon.status()?["source"] != "fexit" {
+        return Ok(Completion::ignored_with("no trampolines"));
+    }
+    block_on(async {
+        let mut holder = Holder::begin(&stage.daemon.unix(), "holder").await?;
+        let open = holder.hold(&stage.file, 1, LeaseKind::Read).await?;
+        let _other = Daemon::start(&[stage.scene.path()], "")?;
+        ensure!(holder.recalled().await?.open == open);
+        Ok(Completion::Completed)
     })
 }
 
