@@ -90,7 +90,8 @@ fn carried(filesystem: &Filesystem) -> Result<()> {
 }
 
 fn identity(filesystem: &Filesystem) -> Result<()> {
-    let stage = Stage::new(filesystem)?;
+    // Whose identities no other user has had.
+    let stage = Stage::with(filesystem, "")?;
     block_on(async {
         let _first = Holder::begin(&stage.daemon.unix(), "a").await?;
         // Over TCP one is another user.
@@ -108,7 +109,8 @@ fn identity(filesystem: &Filesystem) -> Result<()> {
 }
 
 fn widened(filesystem: &Filesystem) -> Result<()> {
-    let stage = Stage::new(filesystem)?;
+    // Whose identities no other user has had.
+    let stage = Stage::with(filesystem, "")?;
     block_on(async {
         // Over TCP one is a user who may only read root's file.
         let holder = Holder::begin(&stage.daemon.tcp(), "a").await?;
