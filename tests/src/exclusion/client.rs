@@ -149,7 +149,7 @@ impl Client {
 
     /// Waits for an answer, and takes in all that was told before it.
     pub(super) async fn ask<T>(&mut self, answer: impl Future<Output = Result<T, Error>>) -> Result<Said<T>> {
-        let losses = self.losses;
+        let (losses, lost) = (self.losses, self.counts.lost);
         let mut answer = pin!(answer);
         let answer = loop {
             tokio::select! {
@@ -169,7 +169,9 @@ impl Client {
             Err(Error::Refused { code, message }) => {
                 self.tell_ends()?;
                 self.counts.refused += 1;
-                if is_odd(code) {
+                // The open may have been lost meanwhile, of which it has been told by now.
+                let is_explained = code == Code::NotOpen && self.counts.lost != lost;
+                if is_odd(code) && !is_explained {
                     self.find(format!("refused: {message} ({code})"))?;
                 }
                 Ok(Said::No)
