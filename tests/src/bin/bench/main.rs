@@ -16,6 +16,7 @@ mod library;
 mod memory;
 mod peers;
 mod pin;
+mod recall;
 mod registration;
 mod report;
 mod scale;
@@ -52,7 +53,7 @@ struct Measure {
     emulated: bool,
 }
 
-const MEASURES: [Measure; 9] = [
+const MEASURES: [Measure; 10] = [
     Measure { name: "cost", run: cost::run, emulated: true },
     Measure { name: "latency", run: latency::run, emulated: true },
     Measure { name: "tools", run: latency::tools, emulated: false },
@@ -61,6 +62,7 @@ const MEASURES: [Measure; 9] = [
     Measure { name: "clients", run: clients::run, emulated: false },
     Measure { name: "idle", run: idle::run, emulated: false },
     Measure { name: "registration", run: registration::run, emulated: false },
+    Measure { name: "recall", run: recall::run, emulated: false },
     Measure { name: "interests", run: interests::run, emulated: false },
 ];
 

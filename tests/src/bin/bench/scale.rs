@@ -14,6 +14,7 @@ pub struct Scale {
     pub latency_rounds: u32,
     /// Of a peer that gathers changes for a while before it tells.
     pub slow_rounds: u32,
+    pub recall_rounds: u32,
     pub clients: &'static [usize],
     pub client_rounds: u32,
     pub idle: Duration,
@@ -30,6 +31,7 @@ impl Scale {
             batch: 16_384,
             latency_rounds: 3400,
             slow_rounds: 200,
+            recall_rounds: 2000,
             clients: &[1, 10, 100, 1000, 10_000],
             client_rounds: 5,
             idle: Duration::from_secs(4),
@@ -41,6 +43,7 @@ impl Scale {
             rounds: 3,
             latency_rounds: 340,
             slow_rounds: 20,
+            recall_rounds: 200,
             clients: &[1, 100, 1000],
             client_rounds: 2,
             idle: Duration::from_secs(1),
