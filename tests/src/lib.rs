@@ -25,4 +25,4 @@ mod sys;
 pub mod writer_client;
 
 pub use anyhow::Result;
-pub use sys::{file_handle, ioctl::subvolume};
+pub use sys::{file_handle, ioctl::subvolume, lease::WriteLease};

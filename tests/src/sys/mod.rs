@@ -5,6 +5,7 @@ pub(crate) mod attributes;
 pub(crate) mod bpf;
 pub(crate) mod evict;
 pub(crate) mod ioctl;
+pub(crate) mod lease;
 pub(crate) mod loops;
 pub(crate) mod mapping;
 pub(crate) mod missing;

@@ -21,6 +21,7 @@ pub struct Scale {
     pub registrations: usize,
     pub registration_rounds: u32,
     pub interests: usize,
+    pub leases: usize,
 }
 
 impl Scale {
@@ -38,6 +39,7 @@ impl Scale {
             registrations: 50_000,
             registration_rounds: 3,
             interests: 1_000_000,
+            leases: 100_000,
         };
         let little = Self {
             rounds: 3,
@@ -50,6 +52,7 @@ impl Scale {
             registrations: 5000,
             registration_rounds: 1,
             interests: 20_000,
+            leases: 5000,
             ..full
         };
         match (in_vm(), quick) {
