@@ -37,10 +37,7 @@ impl Claims {
         }
         let claimed = self.ranges.get(&inode).map(|ranges| ranges.own(lock.owner, lock.range));
         let claimed: Vec<Lock> = claimed.into_iter().flatten().copied().collect();
-        let mut unclaimed = vec![lock.range];
-        for claim in &claimed {
-            unclaimed = unclaimed.into_iter().flat_map(|range| range.without(claim.range)).collect();
-        }
+        let unclaimed = lock.range.gaps(claimed.iter().map(|claim| claim.range));
         (claimed, unclaimed)
     }
 }
@@ -82,10 +79,7 @@ impl Table {
     /// A write lock of which the client knows as a read lock becomes that.
     fn weaken_to_claim(&mut self, inode: InodeId, lock: &Lock, claim: &Lock) {
         let (owner, kind) = (lock.owner, claim.kind);
-        let range = Range::between(
-            lock.range.start().max(claim.range.start()),
-            lock.range.last().min(claim.range.last()),
-        );
+        let Some(range) = lock.range.intersection(claim.range) else { return };
         // What the kernel is being asked for is known by the answer.
         let asking = self.inode(inode).is_some_and(|found| found.is_asking(owner, range));
         if kind < lock.kind && !asking {

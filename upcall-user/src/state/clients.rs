@@ -50,6 +50,7 @@ impl Table {
             claims: Claims::default(),
             asks: 0,
             waiting: BTreeSet::new(),
+            blocked: BTreeSet::new(),
             backoff: BTreeSet::new(),
         };
         self.clients.insert(id, client);

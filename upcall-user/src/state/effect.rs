@@ -97,7 +97,6 @@ pub enum Effect {
     /// Wait no longer; the ask is answered all the same, `Held` if it was too late.
     CancelRange {
         ask: AskId,
-        inode: InodeId,
     },
     /// Weaken what this owner has locked there.
     SetRange {

@@ -177,10 +177,10 @@ impl Table {
         let ask = AskId(self.number());
         if let Some(found) = self.inodes.get_mut(&request.inode) {
             found.lease.asked = Some(Asked { ask, wanted: kind, request: id });
-            self.asks.insert(ask, request.inode);
+            self.asks.insert(ask, (request.inode, None));
             self.effects.push(Effect::AskLease { ask, inode: request.inode, kind, open });
         }
-        Attempt::Asked
+        Attempt::Wait
     }
 
     fn grant(&mut self, inode: InodeId, holder: Holder, open: OpenId, kind: LeaseKind, now: Instant) {

@@ -157,7 +157,7 @@ impl Table {
             if !lock.wait || lock.reclaim {
                 return refused(Refusal::Conflict(self.who(first.client)));
             }
-            if request.recheck && self.would_deadlock(inode, owner, range, kind, id) {
+            if (fresh || request.recheck) && self.would_deadlock(inode, owner, range, kind, id) {
                 return refused(Refusal::Deadlock);
             }
             return self.wait(request, fresh);
@@ -165,8 +165,7 @@ impl Table {
         if let Some(full) = self.no_room(request, fresh) {
             return refused(full);
         }
-        self.ask_range(id, inode, owner, lock);
-        Attempt::Asked
+        Attempt::Asked(self.ask_range(id, inode, owner, lock))
     }
 
     /// Whether the kernel keeps an earlier request of this owner waiting there. One that has ended is being cancelled.
@@ -176,17 +175,18 @@ impl Table {
         found.asking(owner, range).any(|ask| ask.request.is_some_and(waits))
     }
 
-    fn ask_range(&mut self, id: RequestId, inode: InodeId, owner: Owner, lock: &LockRequest) {
+    fn ask_range(&mut self, id: RequestId, inode: InodeId, owner: Owner, lock: &LockRequest) -> AskId {
         let LockRequest { range, kind, wait, .. } = *lock;
         let ask = AskId(self.number());
         if let (Some(found), Some(client)) =
             (self.inodes.get_mut(&inode), self.clients.get_mut(&owner.client))
         {
-            found.asks.insert(ask, RangeAsk { owner, range, kind, request: Some(id) });
+            found.asks.insert((owner, ask), RangeAsk { range, kind, request: Some(id) });
             client.asks += 1;
-            self.asks.insert(ask, inode);
+            self.asks.insert(ask, (inode, Some(owner)));
             self.effects.push(Effect::AskRange { ask, inode, owner, range, kind, wait });
         }
+        ask
     }
 
     /// The owner has all of it, at least as strongly: nobody need be asked.
@@ -250,11 +250,11 @@ impl Table {
     /// The kernel frees what of this range the owner neither has nor asks for.
     pub(super) fn free_gaps(&mut self, inode: InodeId, owner: Owner, range: Range) {
         let Some(found) = self.inodes.get(&inode) else { return };
-        let held: Vec<Range> = found.ranges.own(owner, range).map(|lock| lock.range).collect();
-        let mut gaps = found.unasked(owner, range);
-        for held in held {
-            gaps = gaps.into_iter().flat_map(|gap| gap.without(held)).collect();
-        }
+        let held = found.ranges.own(owner, range).map(|lock| lock.range);
+        let asked = found.asking(owner, range).map(|ask| ask.range);
+        let mut taken: Vec<Range> = held.chain(asked).collect();
+        taken.sort();
+        let gaps = range.gaps(taken.into_iter());
         self.effects.extend(gaps.into_iter().map(|range| Effect::SetRange {
             inode,
             owner,

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Instant};
 
-use super::{Access, ClientId, Deny, Holder, InodeId, LeaseId, LeaseKind, lease::Grants};
+use super::{Access, ClientId, Deny, Holder, InodeId, LeaseId, LeaseKind, RequestId, lease::Grants};
 
 #[derive(Debug)]
 pub(super) struct Open {
@@ -25,6 +25,8 @@ pub(super) struct Open {
     pub(super) had_write: bool,
     /// Owners of locks that end with it; some may have none any more.
     pub(super) owners: BTreeSet<u64>,
+    /// Those for it that are not answered.
+    pub(super) requests: BTreeSet<RequestId>,
     pub(super) claim: Claim,
     pub(super) since: Instant,
     /// Since when it carries a lease; of use while it does.

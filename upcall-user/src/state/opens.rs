@@ -173,10 +173,10 @@ impl Table {
         let ask = AskId(self.number());
         let found = self.inodes.get_mut(&request.inode)?;
         found.deny.asked = Some(Asked { ask, wanted, request: id });
-        self.asks.insert(ask, request.inode);
+        self.asks.insert(ask, (request.inode, None));
         let Request { inode, client, .. } = *request;
         self.effects.push(Effect::AskDeny { ask, inode, deny: wanted, client });
-        Some(Attempt::Asked)
+        Some(Attempt::Wait)
     }
 
     fn insert_open(&mut self, client: ClientId, request: &OpenRequest, now: Instant) -> OpenId {
@@ -198,6 +198,7 @@ impl Table {
             had_read: false,
             had_write: false,
             owners: BTreeSet::new(),
+            requests: BTreeSet::new(),
             claim: Claim::Fresh,
             since: now,
             leased: now,
@@ -228,11 +229,8 @@ impl Table {
     pub(super) fn close_open(&mut self, id: OpenId, now: Instant) {
         let Some(open) = self.opens.get(&id) else { return };
         let (client, inode) = (open.client, open.inode);
-        let waiting = self.clients.get(&client).map(|it| it.waiting.clone()).unwrap_or_default();
-        for request in waiting {
-            if self.requests.get(&request).is_some_and(|it| it.open() == Some(id)) {
-                self.abandon(request, Refusal::Released);
-            }
+        for request in open.requests.clone() {
+            self.abandon(request, Refusal::Released);
         }
         self.drop_grants(id);
         self.drop_locks(id);

@@ -33,6 +33,8 @@ pub(super) struct Client {
     /// Locks that the kernel is asked for.
     pub(super) asks: usize,
     pub(super) waiting: BTreeSet<RequestId>,
+    /// Those of them for locks that wait in the table, by the number of the owner.
+    pub(super) blocked: BTreeSet<(u64, RequestId)>,
     /// Where it gets no lease for now.
     pub(super) backoff: BTreeSet<InodeId>,
 }
@@ -50,7 +52,8 @@ pub struct Table {
     pub(super) opens: HashMap<OpenId, Open>,
     pub(super) inodes: HashMap<InodeId, Inode>,
     pub(super) requests: HashMap<RequestId, Request>,
-    pub(super) asks: HashMap<AskId, InodeId>,
+    /// Of what, and for ranges whose.
+    pub(super) asks: HashMap<AskId, (InodeId, Option<Owner>)>,
     pub(super) schedule: Schedule,
     pub(super) effects: Vec<Effect>,
 }
@@ -139,7 +142,7 @@ impl Table {
     /// The owner has no lock left on the inode, nor is one asked for.
     pub(super) fn forget_owner(&mut self, inode: InodeId, owner: Owner) {
         let Some(found) = self.inodes.get(&inode) else { return };
-        if !found.ranges.holds(owner) && found.asks.values().all(|ask| ask.owner != owner) {
+        if !found.ranges.holds(owner) && found.asks_of(owner).next().is_none() {
             self.effects.push(Effect::ForgetOwner { inode, owner });
         }
     }
