@@ -63,6 +63,8 @@ pub(super) struct Inode {
     pub(super) asks: BTreeMap<(Owner, AskId), RangeAsk>,
     /// Who has been told of contention, and is not told again for now.
     pub(super) contended: BTreeSet<Owner>,
+    /// Who has got a lock since those that wait were tried.
+    pub(super) gained: BTreeSet<Owner>,
     /// Requests for opens and leases that wait, in order.
     pub(super) waiting: BTreeSet<RequestId>,
     /// Requests for locks that wait, in order; not those that the kernel was asked for.

@@ -90,6 +90,9 @@ impl Table {
     ) {
         let LockRequest { range, kind, open, .. } = *lock;
         self.set_lock(inode, Lock { owner, range, kind, open, advisory, since });
+        if let Some(found) = self.inodes.get_mut(&inode) {
+            found.gained.insert(owner);
+        }
         self.finish(id, Ok(Granted::Locked { advisory }));
     }
 

@@ -139,6 +139,7 @@ impl Table {
             if !lock.wait && self.waits_in_kernel(found, owner, range) {
                 return refused(Refusal::Conflict(self.who(client)));
             }
+            self.contend(inode, owner, (range, kind), fresh, now);
             return self.wait(request, fresh);
         }
         // A lock in the middle of another one makes two more.
@@ -153,7 +154,7 @@ impl Table {
         }
         let first = self.blockers(inode, owner, range, kind, id).next();
         if let Some(first) = first {
-            self.contend(inode, owner, range, kind, now);
+            self.contend(inode, owner, (range, kind), fresh, now);
             if !lock.wait || lock.reclaim {
                 return refused(Refusal::Conflict(self.who(first.client)));
             }
@@ -277,21 +278,34 @@ impl Table {
         by.locks = by.locks + found.ranges.len() - before;
     }
 
-    /// Tells holders that somebody would like what they have; each at most once a while.
-    fn contend(&mut self, inode: InodeId, owner: Owner, range: Range, kind: LockKind, now: Instant) {
+    /// Tells holders that somebody would like what they have; each at most once a while. A request that has waited has
+    /// told all but those who have come since.
+    fn contend(
+        &mut self,
+        inode: InodeId,
+        owner: Owner,
+        wanted: (Range, LockKind),
+        fresh: bool,
+        now: Instant,
+    ) {
         let Some(found) = self.inode(inode) else { return };
+        let (range, kind) = wanted;
         let mut told = BTreeSet::new();
-        let in_the_way: Vec<Lock> = found
-            .ranges
-            .conflicts(owner, range, kind)
-            .filter(|lock| !found.contended.contains(&lock.owner) && told.insert(lock.owner))
-            .collect();
+        let untold = |lock: &Lock| !found.contended.contains(&lock.owner) && told.insert(lock.owner);
+        let in_the_way: Vec<Lock> = if fresh {
+            found.ranges.conflicts(owner, range, kind).filter(untold).collect()
+        } else {
+            let others = found.gained.iter().filter(|gained| **gained != owner);
+            let theirs = others.filter_map(|other| found.ranges.in_the_way(*other, range, kind));
+            theirs.copied().filter(untold).collect()
+        };
         let who = self.who(owner.client);
-        in_the_way.into_iter().for_each(|lock| self.tell_contention(inode, &lock, &who, now));
+        in_the_way.into_iter().for_each(|lock| self.tell_contention(inode, &lock, range, &who, now));
     }
 
-    fn tell_contention(&mut self, inode: InodeId, lock: &Lock, who: &Who, now: Instant) {
-        let Lock { owner, range, open, .. } = *lock;
+    fn tell_contention(&mut self, inode: InodeId, lock: &Lock, wanted: Range, who: &Who, now: Instant) {
+        let Lock { owner, open, .. } = *lock;
+        let Some(range) = lock.range.intersection(wanted) else { return };
         let Some(found) = self.inodes.get_mut(&inode) else { return };
         found.contended.insert(owner);
         self.schedule.set(Due::Contention(inode, owner), now + self.settings.contention);
@@ -311,14 +325,13 @@ impl Table {
         let first = found.blocked.iter().find_map(|id| {
             let request = self.requests.get(id)?;
             let What::Lock(wanted) = request.what else { return None };
-            let mut own = found.ranges.own(owner, wanted.range);
-            let lock = own.find(|lock| lock.kind.conflicts(wanted.kind))?;
+            let lock = found.ranges.in_the_way(owner, wanted.range, wanted.kind)?;
             let waits_for_itself = request.client == owner.client && wanted.owner == owner.number;
-            (!waits_for_itself).then_some((*lock, request.client))
+            (!waits_for_itself).then_some((*lock, wanted.range, request.client))
         });
-        if let Some((lock, client)) = first {
+        if let Some((lock, wanted, client)) = first {
             let who = self.who(client);
-            self.tell_contention(inode, &lock, &who, now);
+            self.tell_contention(inode, &lock, wanted, &who, now);
         }
     }
 }

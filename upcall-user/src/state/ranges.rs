@@ -72,9 +72,9 @@ impl Ranges {
         self.own(owner, range).any(|lock| lock.advisory)
     }
 
-    /// Whether the owner holds something that keeps `kind` of that range from the others.
-    pub(super) fn blocks(&self, owner: Owner, range: Range, kind: LockKind) -> bool {
-        self.own(owner, range).any(|lock| lock.kind.conflicts(kind))
+    /// The first of the owner's that keeps `kind` of that range from the others.
+    pub(super) fn in_the_way(&self, owner: Owner, range: Range, kind: LockKind) -> Option<&Lock> {
+        self.own(owner, range).find(|lock| lock.kind.conflicts(kind))
     }
 
     /// What others hold in the way of `owner`.

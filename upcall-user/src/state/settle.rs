@@ -84,6 +84,9 @@ impl Table {
     pub(super) fn settle(&mut self, inode: InodeId, now: Instant) {
         // What is granted, such as a weaker lock, may let an earlier one go on.
         while self.try_all(inode, now) {}
+        if let Some(found) = self.inodes.get_mut(&inode) {
+            found.gained.clear();
+        }
         self.give_up_unneeded(inode);
         if self.inode(inode).is_some_and(super::inode::Inode::is_empty)
             && let Some(found) = self.inodes.remove(&inode)

@@ -93,5 +93,6 @@ impl Table {
 
 /// Whether a request for that waits for this owner.
 fn holds_up(inode: &Inode, owner: Owner, range: Range, kind: LockKind) -> bool {
-    inode.ranges.blocks(owner, range, kind) || inode.asking(owner, range).any(|ask| ask.kind.conflicts(kind))
+    inode.ranges.in_the_way(owner, range, kind).is_some()
+        || inode.asking(owner, range).any(|ask| ask.kind.conflicts(kind))
 }

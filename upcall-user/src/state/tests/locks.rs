@@ -219,7 +219,7 @@ fn one_who_still_waits_is_told_of_again() {
     let owner = 1;
     let (cookie, open) = (5, ann.1);
     let contention =
-        Effect::Contention { client: ann.0, open, cookie, owner, range: range(0, 10), who: client("bob") };
+        Effect::Contention { client: ann.0, open, cookie, owner, range: range(0, 1), who: client("bob") };
     assert_eq!(told, [contention]);
     rig.pass(secs(4));
     assert_eq!(rig.upcalls(), []);

@@ -141,6 +141,7 @@ impl Naive {
             if !lock.wait && self.waits_in_kernel(inode, owner, range) {
                 return refused(CONFLICT);
             }
+            self.contend(inode, owner, lock);
             return self.later(request, fresh);
         }
         let asks = |such: &dyn Fn(InodeId, ClientId) -> bool| {
@@ -167,11 +168,7 @@ impl Naive {
                 .later(request, fresh)
                 .or_else(|| self.ask(request, Asked::Range(owner, range, kind)));
         }
-        for by in self.in_the_way(inode, owner, range, kind) {
-            if !self.contended.iter().any(|it| (it.0, it.1) == (inode, by)) {
-                self.tell_contention(inode, by);
-            }
-        }
+        self.contend(inode, owner, lock);
         if !lock.wait || lock.reclaim {
             return refused(CONFLICT);
         }
@@ -179,6 +176,14 @@ impl Naive {
             return refused(Refusal::Deadlock);
         }
         self.later(request, fresh)
+    }
+
+    fn contend(&mut self, inode: InodeId, owner: Owner, lock: &LockRequest) {
+        for by in self.in_the_way(inode, owner, lock.range, lock.kind) {
+            if !self.contended.iter().any(|it| (it.0, it.1) == (inode, by)) {
+                self.tell_contention(inode, by);
+            }
+        }
     }
 
     fn tell_contention(&mut self, inode: InodeId, by: Owner) {
