@@ -17,7 +17,7 @@ pub enum Effect {
         answer: Result<Granted, Refusal>,
     },
     /// Give it back by the deadline, down to `keep`; one for each open that carries it. Sent again if less may be kept
-    /// than before, and to a client that comes back.
+    /// than before, and for each open whose lease its client reclaims.
     Recall {
         client: ClientId,
         open: OpenId,

@@ -98,17 +98,18 @@ impl Inode {
             .map(|(it, _)| *it)
     }
 
-    pub(super) fn lease(&self, holder: Holder) -> Lease {
-        self.holders.get(&holder).map(|holding| holding.lease.clone()).unwrap_or_default()
+    pub(super) fn lease(&self, holder: Holder) -> Option<&Lease> {
+        self.holders.get(&holder).map(|holding| &holding.lease)
+    }
+
+    fn kind(&self, holder: Holder) -> Option<LeaseKind> {
+        self.lease(holder).and_then(Lease::kind)
     }
 
     /// The strongest lease of any client.
     pub(super) fn strongest(&self) -> Option<LeaseKind> {
         // Beside a lease to write there is none of another holder.
-        self.leased
-            .first()
-            .and_then(|holder| self.holders.get(holder))
-            .and_then(|holding| holding.lease.kind())
+        self.leased.first().and_then(|holder| self.kind(*holder))
     }
 
     /// Somebody else whose lease exceeds `keep`.
@@ -118,13 +119,13 @@ impl Inode {
             return None;
         }
         // Beside a lease to write there is none of another holder: the first two tell of all.
-        let exceeds = |other: &&Holder| **other != holder && !keep.allows(self.lease(**other).kind());
+        let exceeds = |other: &&Holder| **other != holder && !keep.allows(self.kind(**other));
         self.leased.iter().take(2).find(exceeds).copied()
     }
 
     /// Whose leases exceed `keep`.
     pub(super) fn exceeding(&self, keep: Keep, but: impl Fn(Holder) -> bool) -> Vec<Holder> {
-        let exceeds = |holder: &&Holder| !but(**holder) && !keep.allows(self.lease(**holder).kind());
+        let exceeds = |holder: &&Holder| !but(**holder) && !keep.allows(self.kind(**holder));
         self.leased.iter().filter(exceeds).copied().collect()
     }
 

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::{
     AskId, Effect, Granted, InodeId, Keep, Kernel, LockKind, LockRequest, Owner, Range, Refusal, RequestId,
-    Table, Who, inode::RangeAsk, ranges::Lock, request::What,
+    Table, Who, inode::RangeAsk, lease::Lease, ranges::Lock, request::What,
 };
 
 impl Table {
@@ -139,7 +139,7 @@ impl Table {
         }
         let holders: Vec<_> = found.leased.iter().copied().collect();
         for holder in holders {
-            if self.inode(inode).is_some_and(|found| found.lease(holder).kind() <= lost) {
+            if self.inode(inode).is_some_and(|found| found.lease(holder).and_then(Lease::kind) <= lost) {
                 self.revoke(inode, holder, now);
             }
         }

@@ -46,7 +46,7 @@ impl Table {
         let owner = Owner { client, number: request.owner };
         let ranges = self.inode(open.inode).map(|found| &found.ranges);
         // What ends with an open that nobody has reclaimed yet is not kept.
-        let stays = |lock: &Lock| self.opens.get(&lock.open).is_some_and(|it| it.claim != Claim::Awaited);
+        let stays = |lock: &Lock| self.claim(lock.open) != Claim::Awaited;
         let kept = ranges.filter(|ranges| {
             ranges.covers(owner, request.range, request.kind) && ranges.own(owner, request.range).all(stays)
         });
@@ -238,6 +238,7 @@ impl Table {
             let ended: Vec<Range> = ranges
                 .map(|ranges| ranges.of(owner).filter(of_open).map(|lock| lock.range).collect())
                 .unwrap_or_default();
+            self.work += 1 + ended.len() as u64;
             for range in &ended {
                 self.free_range(inode, owner, *range);
             }

@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, time::Instant};
 
 use super::{
-    AskId, ChangeRequest, ClientId, Deny, Effect, Granted, Holder, InodeId, OpenId, OpenRequest, Refusal,
-    Reply, RequestId, Table,
+    AskId, ChangeRequest, ClientId, Connection, Deny, Effect, Granted, Holder, InodeId, OpenId, OpenRequest,
+    Refusal, Reply, RequestId, Table,
     inode::{Asked, Inode},
     lease::Grants,
     open::{Claim, Open},
@@ -43,12 +43,22 @@ impl Table {
     fn reclaim(&mut self, client: ClientId, id: OpenId, request: &OpenRequest) -> Option<OpenId> {
         let holder = Holder { client, lease_id: request.lease_id };
         let same = |open: &&mut Open| {
-            (open.claim, open.inode, open.holder()) == (Claim::Awaited, request.inode, holder)
+            (open.inode, open.holder()) == (request.inode, holder)
                 && (open.access, open.deny, open.cookie) == (request.access, request.deny, request.cookie)
         };
+        if self.claim(id) != Claim::Awaited {
+            return None;
+        }
         let open = self.opens.get_mut(&id).filter(same)?;
-        (open.claim, open.claimed) = (Claim::Reclaimed, Grants::default());
-        self.schedule.remove(Due::Claim(id));
+        let by = self.clients.get_mut(&client)?;
+        open.claimed = Grants::default();
+        let earlier = std::mem::replace(&mut open.connection, by.connection?);
+        by.opens.remove(&(earlier, id));
+        by.opens.insert((open.connection, id));
+        by.reclaimed.insert(id);
+        if by.first_of(earlier).is_none() {
+            self.schedule.remove(Due::Claim(client, earlier));
+        }
         Some(id)
     }
 
@@ -83,8 +93,9 @@ impl Table {
     /// `NotOpen`.
     pub fn close(&mut self, client: ClientId, open: OpenId, now: Instant) -> Result<(), Refusal> {
         self.expire(now);
-        self.open_of(client, open)?;
-        self.close_open(open, now);
+        let inode = self.open_of(client, open)?.inode;
+        self.close_open(open);
+        self.settle(inode, now);
         Ok(())
     }
 
@@ -102,6 +113,7 @@ impl Table {
         let (Some(by), Some(found)) = (self.clients.get(&client), self.inodes.get(&inode)) else {
             return refused(Refusal::NotBegun);
         };
+        let Some(connection) = by.connection else { return refused(Refusal::NotBegun) };
         if by.opens.len() >= limits.client.opens || found.tally.opens >= limits.inode.opens {
             return refused(Refusal::TooManyOpens);
         }
@@ -122,7 +134,7 @@ impl Table {
         if let Some(attempt) = self.ask_deny(id, request, open.deny, fresh) {
             return attempt;
         }
-        let open = self.insert_open(client, open, now);
+        let open = self.insert_open((client, connection), open, now);
         Attempt::Done(Ok(Granted::Opened { open, advisory: self.is_advisory(open) }))
     }
 
@@ -179,7 +191,12 @@ impl Table {
         Some(Attempt::Wait)
     }
 
-    fn insert_open(&mut self, client: ClientId, request: &OpenRequest, now: Instant) -> OpenId {
+    fn insert_open(
+        &mut self,
+        (client, connection): (ClientId, Connection),
+        request: &OpenRequest,
+        now: Instant,
+    ) -> OpenId {
         let OpenRequest { inode, export, writable, access, deny, lease_id, cookie, advisory_ok, .. } =
             *request;
         let id = OpenId(self.number());
@@ -199,7 +216,7 @@ impl Table {
             had_write: false,
             owners: BTreeSet::new(),
             requests: BTreeSet::new(),
-            claim: Claim::Fresh,
+            connection,
             since: now,
             leased: now,
         };
@@ -209,7 +226,7 @@ impl Table {
         holding.tally.add(access, deny);
         holding.opens.insert(id);
         if let Some(client) = self.clients.get_mut(&client) {
-            client.opens.insert(id);
+            client.opens.insert((connection, id));
         }
         self.opens.insert(id, open);
         id
@@ -226,15 +243,16 @@ impl Table {
         (open.access, open.deny) = (access, deny);
     }
 
-    pub(super) fn close_open(&mut self, id: OpenId, now: Instant) {
+    /// Its inode is to be settled.
+    pub(super) fn close_open(&mut self, id: OpenId) {
         let Some(open) = self.opens.get(&id) else { return };
-        let (client, inode) = (open.client, open.inode);
+        let (client, inode, connection) = (open.client, open.inode, open.connection);
+        self.work += 1;
         for request in open.requests.clone() {
             self.abandon(request, Refusal::Released);
         }
         self.drop_grants(id);
         self.drop_locks(id);
-        self.schedule.remove(Due::Claim(id));
         if let Some(open) = self.opens.remove(&id)
             && let Some(found) = self.inodes.get_mut(&inode)
         {
@@ -249,9 +267,12 @@ impl Table {
             }
         }
         if let Some(found) = self.clients.get_mut(&client) {
-            found.opens.remove(&id);
+            found.opens.remove(&(connection, id));
+            found.reclaimed.remove(&id);
+            if found.first_of(connection).is_none() {
+                self.schedule.remove(Due::Claim(client, connection));
+            }
         }
-        self.settle(inode, now);
         self.end_if_gone(client);
     }
 

@@ -7,6 +7,7 @@ use super::{
     ClientId, Effect, Granted, InodeId, Owner, Refusal, Reply, RequestId, Table,
     request::{Attempt, Request, What, refused},
     schedule::Due,
+    table::STEP,
 };
 
 impl Table {
@@ -25,6 +26,7 @@ impl Table {
     }
 
     fn attempt(&mut self, id: RequestId, request: &Request, fresh: bool, now: Instant) -> Attempt {
+        self.work += 1;
         match &request.what {
             What::Open(open) => self.try_open(id, request, open, fresh, now),
             What::Change(change) => self.try_change(id, request, change, fresh, now),
@@ -82,8 +84,15 @@ impl Table {
 
     /// Tries what waits for this inode, in order, and gives up what nobody needs any more.
     pub(super) fn settle(&mut self, inode: InodeId, now: Instant) {
+        self.schedule.remove(Due::Settle(inode));
         // What is granted, such as a weaker lock, may let an earlier one go on.
-        while self.try_all(inode, now) {}
+        let most = self.work + STEP;
+        while self.try_all(inode, now) {
+            if self.work >= most {
+                self.schedule.set(Due::Settle(inode), now);
+                break;
+            }
+        }
         if let Some(found) = self.inodes.get_mut(&inode) {
             found.gained.clear();
         }

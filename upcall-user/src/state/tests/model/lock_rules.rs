@@ -16,17 +16,8 @@ impl Naive {
         }
     }
 
-    /// How many ranges the bytes of some make.
     pub(super) fn ranges(&self, such: impl Fn(&Byte) -> bool) -> usize {
-        let starts = |byte: &&Byte| {
-            such(byte)
-                && !self.bytes.iter().any(|it| {
-                    (it.inode, it.owner, it.kind, it.open, it.advisory)
-                        == (byte.inode, byte.owner, byte.kind, byte.open, byte.advisory)
-                        && it.at + 1 == byte.at
-                })
-        };
-        self.bytes.iter().filter(starts).count()
+        ranges(&self.bytes, such)
     }
 
     fn in_the_way(&self, inode: InodeId, owner: Owner, range: Range, kind: LockKind) -> Vec<Owner> {
@@ -210,4 +201,17 @@ fn conflicts(byte: &Byte, inode: InodeId, owner: Owner, range: Range, kind: Lock
         && range.start() <= byte.at
         && byte.at <= range.last()
         && kind.conflicts(byte.kind)
+}
+
+/// How many ranges some of the bytes make.
+pub(super) fn ranges(bytes: &[Byte], such: impl Fn(&Byte) -> bool) -> usize {
+    let starts = |byte: &&Byte| {
+        such(byte)
+            && !bytes.iter().any(|it| {
+                (it.inode, it.owner, it.kind, it.open, it.advisory)
+                    == (byte.inode, byte.owner, byte.kind, byte.open, byte.advisory)
+                    && it.at + 1 == byte.at
+            })
+    };
+    bytes.iter().filter(starts).count()
 }
