@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, time::Instant};
 
 use super::{
-    AskId, ChangeRequest, ClientId, Connection, Deny, Effect, Granted, Holder, InodeId, OpenId, OpenRequest,
-    Refusal, Reply, RequestId, Table,
+    Access, AskId, ChangeRequest, ClientId, Connection, Deny, Effect, Granted, Holder, InodeId, OpenId,
+    OpenRequest, Owner, Refusal, Reply, RequestId, Table,
     inode::{Asked, Inode},
     lease::Grants,
     open::{Claim, Open},
@@ -22,7 +22,10 @@ impl Table {
         self.expire(now);
         match self.admit_open(client, &request) {
             Ok(None) => self.submit(client, request.inode, What::Open(request), now),
-            Ok(Some(open)) => Reply::Now(Ok(Granted::Opened { open, advisory: self.is_advisory(open) })),
+            Ok(Some(open)) => {
+                self.narrow(open, &request, now);
+                Reply::Now(Ok(Granted::Opened { open, advisory: self.is_advisory(open) }))
+            }
             Err(refusal) => Reply::Now(Err(refusal)),
         }
     }
@@ -39,12 +42,15 @@ impl Table {
         }
     }
 
-    /// That very open: of others that are alike, leases and locks are others.
+    /// That very open: of others that are alike, leases and locks are others. It may have more than its client knows of,
+    /// where the answer to a change was lost: then it is narrowed to that, unless it needs more for what it carries.
     fn reclaim(&mut self, client: ClientId, id: OpenId, request: &OpenRequest) -> Option<OpenId> {
         let holder = Holder { client, lease_id: request.lease_id };
         let same = |open: &&mut Open| {
             (open.inode, open.holder()) == (request.inode, holder)
-                && (open.access, open.deny, open.cookie) == (request.access, request.deny, request.cookie)
+                && open.cookie == request.cookie
+                && open.access.contains(request.access)
+                && open.deny.contains(request.deny)
         };
         if self.claim(id) != Claim::Awaited {
             return None;
@@ -62,6 +68,16 @@ impl Table {
         Some(id)
     }
 
+    fn narrow(&mut self, id: OpenId, known: &OpenRequest, now: Instant) {
+        let Some(open) = self.opens.get(&id) else { return };
+        if (open.access, open.deny) == (known.access, known.deny) {
+            return;
+        }
+        let access = if self.carries_no_more(id, known.access) { known.access } else { open.access };
+        self.apply_change(id, access, known.deny);
+        self.settle(known.inode, now);
+    }
+
     fn is_advisory(&self, open: OpenId) -> bool {
         let Some(open) = self.opens.get(&open) else { return false };
         self.inode(open.inode).is_some_and(|inode| !inode.deny.held.contains(open.deny))
@@ -70,7 +86,7 @@ impl Table {
     /// Other access, another deny mode.
     ///
     /// # Errors
-    /// `NotOpen`, `NotPermitted`, `CarriesLease`, and those of [`Table::open`].
+    /// `NotOpen`, `NotPermitted`, `Carries`, and those of [`Table::open`].
     pub fn change(&mut self, client: ClientId, request: ChangeRequest, now: Instant) -> Reply {
         self.expire(now);
         let open = match self.open_of(client, request.open) {
@@ -151,8 +167,8 @@ impl Table {
             return refused(Refusal::NotOpen);
         };
         let holder = open.holder();
-        if !open.grants.carried_by(access) {
-            return refused(Refusal::CarriesLease);
+        if !self.carries_no_more(id_of_open, access) {
+            return refused(Refusal::Carries);
         }
         if found.others(holder).conflicts(access, deny) {
             return refused(self.conflict(found.other(holder, |tally| tally.conflicts(access, deny))));
@@ -167,6 +183,24 @@ impl Table {
         }
         self.apply_change(id_of_open, access, deny);
         Attempt::Done(Ok(Granted::Changed { advisory: self.is_advisory(id_of_open) }))
+    }
+
+    /// Whether an open of that access could carry the leases and locks that this one does; those, too, of which the
+    /// kernel is being asked.
+    fn carries_no_more(&self, id: OpenId, access: Access) -> bool {
+        let Some(open) = self.opens.get(&id) else { return true };
+        let owner = |number| Owner { client: open.client, number };
+        let ranges = self.inode(open.inode).map(|found| &found.ranges);
+        let locks = ranges.into_iter().flat_map(|ranges| {
+            open.owners.iter().flat_map(|number| ranges.of(owner(*number))).filter(|lock| lock.open == id)
+        });
+        let asked =
+            open.requests.iter().filter_map(|id| self.requests.get(id)).filter_map(|it| match it.what {
+                What::Lock(lock) if it.ask.is_some() => Some(lock.kind),
+                _ => None,
+            });
+        open.grants.carried_by(access)
+            && locks.map(|lock| lock.kind).chain(asked).all(|kind| access.locks(kind))
     }
 
     /// `None` if the kernel need not be asked, or cannot.
@@ -232,7 +266,7 @@ impl Table {
         id
     }
 
-    fn apply_change(&mut self, id: OpenId, access: super::Access, deny: Deny) {
+    fn apply_change(&mut self, id: OpenId, access: Access, deny: Deny) {
         let Some(open) = self.opens.get_mut(&id) else { return };
         let Some(found) = self.inodes.get_mut(&open.inode) else { return };
         let Some(holding) = found.holders.get_mut(&open.holder()) else { return };

@@ -374,3 +374,35 @@ fn a_lock_is_not_reclaimed_before_its_open_is() {
     let reply = rig.table.lock(ann, reclaim_lock(first, 0, 10), rig.now);
     assert_eq!(reply, Reply::Now(Ok(Granted::Locked { advisory: false })));
 }
+
+#[test]
+fn an_open_whose_change_its_client_has_not_heard_of_is_reclaimed_and_narrowed() {
+    let mut rig = Rig::new();
+    let ann = rig.begin("ann");
+    let open = rig.open(ann, 1, Access::Read);
+    let change = ChangeRequest { open, access: Access::Both, deny: Deny::Write };
+    let reply = rig.table.change(ann, change, rig.now);
+    assert!(rig.finished(reply).is_ok());
+    rig.disconnect(ann);
+    rig.begin("ann");
+    // More than it has is another one.
+    let more = OpenRequest { deny: Deny::Both, ..reclaim(open, 1, Access::Read) };
+    assert_eq!(rig.table.open(ann, more, rig.now), Reply::Now(Err(Refusal::NoReclaim)));
+    let reply = rig.table.open(ann, reclaim(open, 1, Access::Read), rig.now);
+    assert_eq!(reply, Reply::Now(Ok(Granted::Opened { open, advisory: false })));
+    assert!(rig.effects().contains(&Effect::SetDeny { inode: FILE, deny: Deny::None }));
+    let shown = rig.table.show(FILE, None).expect("shown");
+    assert_eq!((shown.opens[0].access, shown.opens[0].deny), (Access::Read, Deny::None));
+}
+
+#[test]
+fn an_open_is_not_narrowed_below_what_it_carries() {
+    let mut rig = Rig::new();
+    let (ann, open) = rig.holder("ann", W);
+    rig.disconnect(ann);
+    rig.begin("ann");
+    let reply = rig.table.open(ann, reclaim(open, 1, Access::Read), rig.now);
+    assert_eq!(reply, Reply::Now(Ok(Granted::Opened { open, advisory: false })));
+    let reply = rig.table.lease(ann, reclaim_lease(open, W), rig.now);
+    assert_eq!(reply, Reply::Now(Ok(Granted::Leased { kind: W, advisory: false })));
+}

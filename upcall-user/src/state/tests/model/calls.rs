@@ -21,10 +21,13 @@ impl Naive {
             return now(Refusal::Grace);
         }
         if let Some(id) = wish.reclaim {
-            let denied = self.file(wish.inode).denied;
+            let reads = |it: Access| it != Access::Write;
+            let writes = |it: Access| it != Access::Read;
             let same = |it: &OpenRequest| {
-                (it.inode, it.access, it.deny, it.lease_id, it.cookie)
-                    == (wish.inode, wish.access, wish.deny, wish.lease_id, wish.cookie)
+                (it.inode, it.lease_id, it.cookie) == (wish.inode, wish.lease_id, wish.cookie)
+                    && reads(it.access) >= reads(wish.access)
+                    && writes(it.access) >= writes(wish.access)
+                    && it.deny.union(wish.deny) == it.deny
             };
             let connection = self.clients.iter().find(|it| it.id == client).and_then(|it| it.connection);
             let awaited = self.opens.iter_mut().find(|it| {
@@ -34,8 +37,17 @@ impl Naive {
                 (open.claim, open.until) = (Claim::Reclaimed, None);
                 open.connection = connection.expect("connected");
                 open.grants.iter_mut().for_each(|grant| grant.claimed = false);
+                let open = self.opens.iter().find(|it| it.id == id).expect("an open");
+                let narrowed = self.carried_by(open, wish.access);
+                let open = self.open(id);
+                let known = (if narrowed { wish.access } else { open.wish.access }, wish.deny);
+                if known != (open.wish.access, open.wish.deny) {
+                    (open.wish.access, open.wish.deny) = known;
+                    self.settle(wish.inode);
+                }
+                let denied = self.file(wish.inode).denied;
                 let advisory = denied.union(wish.deny) != denied;
-                return Reply::Now(Ok(Granted::Opened { open: open.id, advisory }));
+                return Reply::Now(Ok(Granted::Opened { open: id, advisory }));
             }
             if !self.in_grace() {
                 return now(Refusal::NoReclaim);

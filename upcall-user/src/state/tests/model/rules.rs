@@ -28,14 +28,25 @@ impl Naive {
             }
             What::Change(change) => {
                 let open = self.opens.iter().find(|it| it.id == change.open).expect("an open");
-                if open.grants.iter().any(|grant| !change.access.carries(grant.kind)) {
-                    return refused(Refusal::CarriesLease);
+                if !self.carried_by(open, change.access) {
+                    return refused(Refusal::Carries);
                 }
                 self.share(request, open.holder, change.access, change.deny, fresh, Some(change.open))
             }
             What::Lease(lease) => self.lease(request, lease, fresh),
             What::Lock(lock) => self.lock(request, &lock, fresh),
         }
+    }
+
+    /// Whether an open of that access could carry what this one does.
+    pub(super) fn carried_by(&self, open: &Open, access: Access) -> bool {
+        let asked = self.requests.iter().filter_map(|it| match it.what {
+            What::Lock(lock) if self.asks.iter().any(|ask| ask.request == Some(it.id)) => Some(lock),
+            _ => None,
+        });
+        open.grants.iter().all(|grant| access.carries(grant.kind))
+            && self.bytes.iter().filter(|it| it.open == open.id).all(|it| access.locks(it.kind))
+            && asked.filter(|it| it.open == open.id).all(|it| access.locks(it.kind))
     }
 
     pub(super) fn later(&self, request: &Request, fresh: bool) -> Answer {

@@ -198,13 +198,19 @@ impl Run {
         let awaited: Vec<_> = self.naive.opens.iter().filter(|it| it.claim == Claim::Awaited).collect();
         let Some(open) = awaited.get(at % awaited.len().max(1)) else { return };
         let (by, id, now) = (open.holder.client, open.id, self.now);
-        let wish = OpenRequest { reclaim: Some(id), ..open.wish };
+        let chosen = |bit: usize| what & 1 << (bit % 16) != 0;
+        // As what it has, or, now and then, as less or as something else.
+        let (access, deny) = match what % 8 {
+            0 => (Access::Read, Deny::None),
+            1 => (Access::Both, Deny::Write),
+            _ => (open.wish.access, open.wish.deny),
+        };
+        let wish = OpenRequest { reclaim: Some(id), access, deny, ..open.wish };
         let leases: Vec<LeaseKind> = open.grants.iter().map(|it| it.kind).collect();
         let bytes: Vec<_> = self.naive.bytes.iter().filter(|it| it.open == id).copied().collect();
         let expected = self.naive.call_open(by, wish);
         let told = self.table.open(by, wish, now);
         self.reply(by, told, expected);
-        let chosen = |bit: usize| what & 1 << (bit % 16) != 0;
         for (_, kind) in leases.into_iter().enumerate().filter(|(bit, _)| chosen(*bit)) {
             let lease = LeaseRequest { open: id, kind, reclaim: true, advisory_ok: false };
             let expected = self.naive.call_lease(by, lease);
