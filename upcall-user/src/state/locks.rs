@@ -158,8 +158,10 @@ impl Table {
             if !lock.wait || lock.reclaim {
                 return refused(Refusal::Conflict(self.who(first.client)));
             }
-            if (fresh || request.recheck) && self.would_deadlock(inode, owner, range, kind, id) {
-                return refused(Refusal::Deadlock);
+            if (fresh || request.recheck)
+                && let Err(refusal) = self.look_for_ring(inode, owner, range, kind, id)
+            {
+                return refused(refusal);
             }
             return self.wait(request, fresh);
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{InodeId, LockKind, Owner, Range, RequestId, Table, inode::Inode, request::What};
+use super::{InodeId, LockKind, Owner, Range, Refusal, RequestId, Table, inode::Inode, request::What};
 
 impl Table {
     /// In whose way a lock is, for a request with that number: of those who hold it, for whom the kernel is asked, and who
@@ -38,27 +38,37 @@ impl Table {
         Some((Owner { client: request.client, number: lock.owner }, lock.range, lock.kind))
     }
 
-    /// Whether one for whom this request would wait waits, in the end, for its owner.
-    pub(super) fn would_deadlock(
+    /// Refuses a request if one for whom it would wait waits, in the end, for its owner; or if that takes too long to find
+    /// out.
+    pub(super) fn look_for_ring(
         &self,
         inode: InodeId,
         owner: Owner,
         range: Range,
         kind: LockKind,
         id: RequestId,
-    ) -> bool {
-        let mut seen: BTreeSet<Owner> = self.blockers(inode, owner, range, kind, id).collect();
-        let mut ahead: Vec<Owner> = seen.iter().copied().collect();
-        while let Some(next) = ahead.pop() {
-            if next == owner {
-                return true;
+    ) -> Result<(), Refusal> {
+        let mut left = self.settings.limits.search;
+        let (mut seen, mut ahead) = (BTreeSet::new(), Vec::new());
+        let mut look = |ahead: &mut Vec<Owner>, blockers: &mut dyn Iterator<Item = Owner>| {
+            for blocker in blockers {
+                left = left.checked_sub(1).ok_or(Refusal::TooManyWaiting)?;
+                if blocker == owner {
+                    return Err(Refusal::Deadlock);
+                }
+                if seen.insert(blocker) {
+                    ahead.push(blocker);
+                }
             }
+            Ok(())
+        };
+        look(&mut ahead, &mut self.blockers(inode, owner, range, kind, id))?;
+        while let Some(next) = ahead.pop() {
             for (inode, id, range, kind) in self.blocked_requests(next) {
-                let further = self.blockers(inode, next, range, kind, id);
-                ahead.extend(further.filter(|blocker| seen.insert(*blocker)));
+                look(&mut ahead, &mut self.blockers(inode, next, range, kind, id))?;
             }
         }
-        false
+        Ok(())
     }
 
     fn blocked_requests(&self, owner: Owner) -> impl Iterator<Item = (InodeId, RequestId, Range, LockKind)> {

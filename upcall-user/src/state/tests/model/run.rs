@@ -30,8 +30,11 @@ impl Run {
     pub(super) fn new(restarted: bool, small: bool) -> Self {
         let now = Instant::now();
         let share = Share { opens: 5, leases: 4, locks: 8, waiting: 3 };
-        let limits =
-            if small { Limits { clients: 3, client: share, inode: share } } else { Limits::default() };
+        let limits = if small {
+            Limits { clients: 3, client: share, inode: share, ..Limits::default() }
+        } else {
+            Limits::default()
+        };
         let settings = Settings { limits, ..Settings::default() };
         let reclaim_until = restarted.then(|| now + Duration::from_secs(15));
         let mut run = Self {
