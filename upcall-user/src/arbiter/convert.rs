@@ -83,7 +83,7 @@ impl From<&Refusal> for Code {
             Refusal::Grace => Self::Grace,
             Refusal::NoReclaim => Self::NoReclaim,
             Refusal::NotOpen => Self::NotOpen,
-            Refusal::NotCarried | Refusal::CarriesLease => Self::NotCarried,
+            Refusal::NotCarried | Refusal::Carries => Self::NotCarried,
             Refusal::NotPermitted => Self::NotPermitted,
             Refusal::NotHeld => Self::NotHeld,
             Refusal::NotRecalled => Self::NotRecalled,

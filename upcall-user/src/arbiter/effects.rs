@@ -76,7 +76,7 @@ impl Task {
             Effect::AskRange { ask, inode, owner, range, kind, wait } => {
                 self.ask_range(ask, inode, owner, range, (kind.into(), wait));
             }
-            Effect::CancelRange { ask, .. } => self.cancel_range(ask),
+            Effect::CancelRange { ask } => self.cancel_range(ask),
             Effect::SetRange { inode, owner, range, kind } => {
                 self.set_range(inode, owner, range, kind.map(Into::into));
             }

@@ -186,13 +186,8 @@ impl Task {
             let request = StateRequest::Lease(lease.clone());
             return self.answer(by, refused(&request, code, text));
         }
-        let client = by.client;
-        let reply = self.table.lease(client, request, Instant::now());
-        let reclaimed = lease.terms.reclaim && matches!(reply, Reply::Now(Ok(_)));
+        let reply = self.table.lease(by.client, request, Instant::now());
         self.submit(by, reply, (Wanted::Lease, None), false);
-        if reclaimed {
-            self.table.remind(client, open);
-        }
     }
 
     fn follow(&mut self, client: ClientId, open: OpenId) -> Result<(), (Code, String)> {

@@ -37,10 +37,7 @@ impl Claims {
         }
         let claimed = self.ranges.get(&inode).map(|ranges| ranges.own(lock.owner, lock.range));
         let claimed: Vec<Lock> = claimed.into_iter().flatten().copied().collect();
-        let mut unclaimed = vec![lock.range];
-        for claim in &claimed {
-            unclaimed = unclaimed.into_iter().flat_map(|range| range.without(claim.range)).collect();
-        }
+        let unclaimed = lock.range.gaps(claimed.iter().map(|claim| claim.range));
         (claimed, unclaimed)
     }
 }
@@ -50,7 +47,7 @@ impl Table {
     pub(super) fn claim_lock(&mut self, inode: InodeId, owner: Owner, lock: &LockRequest, now: Instant) {
         let LockRequest { range, kind, open, .. } = *lock;
         let most = self.settings.limits.client.locks;
-        if self.opens.get(&open).is_some_and(|open| open.claim != Claim::Fresh)
+        if self.claim(open) != Claim::Fresh
             && let Some(client) = self.clients.get_mut(&owner.client)
         {
             let lock = Lock { owner, range, kind, open, advisory: false, since: now };
@@ -59,7 +56,7 @@ impl Table {
     }
 
     /// What an open that was reclaimed has locked, as far as its client does not know of it.
-    pub(super) fn drop_unclaimed_locks(&mut self, id: OpenId, now: Instant) {
+    pub(super) fn drop_unclaimed_locks(&mut self, id: OpenId) {
         let Some(open) = self.opens.get(&id) else { return };
         let (client, inode) = (open.client, open.inode);
         for number in open.owners.clone() {
@@ -67,30 +64,41 @@ impl Table {
             let ranges = self.inode(inode).map(|found| found.ranges.of(owner));
             let locks: Vec<Lock> =
                 ranges.into_iter().flatten().filter(|lock| lock.open == id).copied().collect();
+            let mut less = false;
             for lock in locks {
+                self.work += 1;
                 let Some(client) = self.clients.get(&client) else { return };
                 let (claimed, unclaimed) = client.claims.split(inode, &lock);
+                less |= !unclaimed.is_empty();
                 unclaimed.into_iter().for_each(|range| self.free_range(inode, owner, range));
-                claimed.iter().for_each(|claim| self.weaken_to_claim(inode, &lock, claim));
+                for claim in claimed {
+                    less |= self.weaken_to_claim(inode, &lock, &claim);
+                }
             }
-            self.owner_changed(inode, owner);
-            self.forget_owner(inode, owner);
+            if less {
+                self.owner_changed(inode, owner);
+                self.forget_owner(inode, owner);
+            }
         }
-        self.settle(inode, now);
     }
 
-    /// A write lock of which the client knows as a read lock becomes that.
-    fn weaken_to_claim(&mut self, inode: InodeId, lock: &Lock, claim: &Lock) {
+    /// A write lock of which the client knows as a read lock becomes that; whether it has.
+    fn weaken_to_claim(&mut self, inode: InodeId, lock: &Lock, claim: &Lock) -> bool {
         let (owner, kind) = (lock.owner, claim.kind);
-        let range = Range::between(
-            lock.range.start().max(claim.range.start()),
-            lock.range.last().min(claim.range.last()),
-        );
-        // What the kernel is being asked for is known by the answer.
-        let asking = self.inode(inode).is_some_and(|found| found.is_asking(owner, range));
-        if kind < lock.kind && !asking {
-            self.set_lock(inode, Lock { range, kind, ..*lock });
-            self.effects.push(super::Effect::SetRange { inode, owner, range, kind: Some(kind) });
+        let (Some(range), Some(found)) = (lock.range.intersection(claim.range), self.inode(inode)) else {
+            return false;
+        };
+        if kind >= lock.kind {
+            return false;
         }
+        // What the kernel is being asked for is known by the answer.
+        let mut asked: Vec<Range> = found.asking(owner, range).map(|ask| ask.range).collect();
+        asked.sort();
+        let weaker = range.gaps(asked.into_iter());
+        for range in &weaker {
+            self.set_lock(inode, Lock { range: *range, kind, ..*lock });
+            self.effects.push(super::Effect::SetRange { inode, owner, range: *range, kind: Some(kind) });
+        }
+        !weaker.is_empty()
     }
 }

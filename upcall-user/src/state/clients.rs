@@ -1,6 +1,6 @@
 //! Clients begin, disconnect, come back and end.
 
-use std::{collections::BTreeSet, time::Instant};
+use std::{collections::BTreeSet, ops::Bound, time::Instant};
 
 use super::{
     ClientId, Connection, Effect, Identity, InodeId, OpenId, Refusal, Table, claims::Claims, open::Claim,
@@ -9,7 +9,7 @@ use super::{
 
 impl Table {
     /// A client begins, or comes back: an identity belongs to the user that first used it. Another connection of the
-    /// same client is taken over from. What it had waits to be reclaimed, and recalls of it are sent again.
+    /// same client is taken over from. What it had waits to be reclaimed.
     ///
     /// # Errors
     /// `IdentityInUse`, `TooManyClients`.
@@ -31,7 +31,6 @@ impl Table {
         {
             client.connection = Some(connection);
             name.clone_into(&mut client.name);
-            self.repeat_recalls(known);
             return Ok(known);
         }
         if self.clients.len() >= self.settings.limits.clients {
@@ -47,9 +46,11 @@ impl Table {
             opens: BTreeSet::new(),
             leases: 0,
             locks: 0,
+            reclaimed: BTreeSet::new(),
             claims: Claims::default(),
             asks: 0,
             waiting: BTreeSet::new(),
+            blocked: BTreeSet::new(),
             backoff: BTreeSet::new(),
         };
         self.clients.insert(id, client);
@@ -76,60 +77,80 @@ impl Table {
             return;
         };
         found.connection = None;
+        found.reclaimed.clear();
         found.claims = Claims::default();
-        let opens = found.opens.clone();
-        let mut touched = BTreeSet::new();
-        for request in found.waiting.clone() {
-            touched.extend(self.abandon(request, Refusal::Cancelled));
+        self.schedule.remove(Due::Reclaimed(client));
+        // What is awaited from an earlier connection does not get more time.
+        if found.first_of(connection).is_some() {
+            self.schedule.set(Due::Claim(client, connection), now + self.settings.grace);
         }
-        for open in opens {
-            // What is awaited from an earlier connection does not get more time.
-            if let Some(found) = self.opens.get_mut(&open)
-                && found.claim != Claim::Awaited
-            {
-                found.claim = Claim::Awaited;
-                self.schedule.set(Due::Claim(open), now + self.settings.grace);
+        for request in found.waiting.clone() {
+            self.work += 1;
+            if let Some(inode) = self.abandon(request, Refusal::Cancelled) {
+                self.schedule.set(Due::Settle(inode), now);
             }
         }
-        touched.into_iter().for_each(|inode| self.settle(inode, now));
         self.end_if_gone(client);
+        self.expire(now);
     }
 
-    /// The client has reclaimed all that it still has: opens, leases and locks that it has not are released.
+    /// The client has reclaimed all that it still has: opens, leases and locks that it has not are released; where they
+    /// are many, not all of them in this call.
     ///
     /// # Errors
     /// `NotBegun`.
     pub fn reclaimed(&mut self, client: ClientId, now: Instant) -> Result<(), Refusal> {
         self.expire(now);
-        for id in self.connected(client)?.opens.clone() {
-            match self.opens.get(&id).map(|open| open.claim) {
-                Some(Claim::Awaited) => self.lapse(id, now),
-                Some(Claim::Reclaimed) => {
-                    self.drop_unclaimed_locks(id, now);
-                    self.drop_unclaimed(id, now);
-                }
-                Some(Claim::Fresh) | None => {}
-            }
-        }
-        if let Some(client) = self.clients.get_mut(&client) {
-            client.claims = Claims::default();
-        }
+        self.connected(client)?;
+        self.schedule.set(Due::Reclaimed(client), now);
+        self.expire(now);
         Ok(())
     }
 
-    /// An open that its client has not reclaimed in time, or does not want any more.
-    pub(super) fn lapse(&mut self, id: OpenId, now: Instant) {
-        if let Some(open) = self.opens.get(&id) {
-            let (client, inode) = (self.who(open.client), open.inode);
-            self.effects.push(Effect::Lapsed { client, open: id, inode });
+    /// The first of the opens that the client has not reclaimed in time.
+    pub(super) fn lapse_first(
+        &mut self,
+        client: ClientId,
+        connection: Connection,
+        at: Instant,
+        now: Instant,
+    ) {
+        let first = self.clients.get(&client).and_then(|it| it.first_of(connection));
+        if let Some(open) = first {
+            // As long as there are more, before whatever is due later; with the last one it goes.
+            self.schedule.set(Due::Claim(client, connection), at);
+            self.lapse(open, now);
         }
-        self.close_open(id, now);
+    }
+
+    fn lapse(&mut self, id: OpenId, now: Instant) {
+        let Some(open) = self.opens.get(&id) else { return };
+        let (client, inode) = (self.who(open.client), open.inode);
+        self.effects.push(Effect::Lapsed { client, open: id, inode });
+        self.close_open(id);
+        self.schedule.set(Due::Settle(inode), now);
+    }
+
+    /// Of a client that has reclaimed all, one open that it has not, or what it has not claimed of one that it has.
+    pub(super) fn drop_first_unclaimed(&mut self, client: ClientId, now: Instant) {
+        let Some(found) = self.clients.get_mut(&client) else { return };
+        let (awaited, reclaimed) = (found.first_awaited(), found.reclaimed.first().copied());
+        match (awaited, reclaimed) {
+            (Some(open), _) => self.lapse(open, now),
+            (None, Some(open)) => self.drop_unclaimed(open, now),
+            (None, None) => return found.claims = Claims::default(),
+        }
+        self.schedule.set(Due::Reclaimed(client), now);
     }
 
     fn drop_unclaimed(&mut self, id: OpenId, now: Instant) {
+        self.drop_unclaimed_locks(id);
         let Some(open) = self.opens.get_mut(&id) else { return };
+        self.schedule.set(Due::Settle(open.inode), now);
         // From here on it is like any other.
-        open.claim = Claim::Fresh;
+        if let Some(client) = self.clients.get_mut(&open.client) {
+            client.reclaimed.remove(&id);
+        }
         let unclaimed = open.grants.beyond(open.claimed);
         if unclaimed.total() == 0 {
             return;
@@ -141,7 +162,6 @@ impl Table {
         }
         self.count_given_up(inode, holder.client, unclaimed);
         self.lease_weakened(inode, holder);
-        self.settle(inode, now);
     }
 
     pub(super) fn end_backoff(&mut self, inode: InodeId, client: ClientId, now: Instant) {
@@ -151,8 +171,18 @@ impl Table {
         if let Some(found) = self.clients.get_mut(&client) {
             found.backoff.remove(&inode);
         }
-        self.settle(inode, now);
+        self.schedule.set(Due::Settle(inode), now);
         self.end_if_gone(client);
+    }
+
+    /// Whether its client still wants an open.
+    pub(super) fn claim(&self, id: OpenId) -> Claim {
+        let open = self.opens.get(&id);
+        match open.and_then(|open| Some((self.clients.get(&open.client)?, open.connection))) {
+            Some((client, connection)) if client.connection != Some(connection) => Claim::Awaited,
+            Some((client, _)) if client.reclaimed.contains(&id) => Claim::Reclaimed,
+            _ => Claim::Fresh,
+        }
     }
 
     /// A client that is not connected ends with the last of what is kept for it.
@@ -162,5 +192,21 @@ impl Table {
             self.clients.remove(&client);
             self.identities.remove(&identity);
         }
+    }
+}
+
+impl Client {
+    /// Of its opens that were made, or reclaimed last, over that connection.
+    pub(super) fn first_of(&self, connection: Connection) -> Option<OpenId> {
+        let all = (connection, OpenId(0))..=(connection, OpenId(u64::MAX));
+        self.opens.range(all).next().map(|(_, open)| *open)
+    }
+
+    /// Of its opens of earlier connections.
+    fn first_awaited(&self) -> Option<OpenId> {
+        let current = |(by, _): &&(Connection, OpenId)| self.connection == Some(*by);
+        let beyond = self.connection.map(|by| (Bound::Excluded((by, OpenId(u64::MAX))), Bound::Unbounded));
+        let first = self.opens.first().filter(|open| !current(open));
+        first.or_else(|| self.opens.range(beyond?).next()).map(|(_, open)| *open)
     }
 }

@@ -17,7 +17,7 @@ pub enum Effect {
         answer: Result<Granted, Refusal>,
     },
     /// Give it back by the deadline, down to `keep`; one for each open that carries it. Sent again if less may be kept
-    /// than before, and to a client that comes back.
+    /// than before, and for each open whose lease its client reclaims.
     Recall {
         client: ClientId,
         open: OpenId,
@@ -97,7 +97,6 @@ pub enum Effect {
     /// Wait no longer; the ask is answered all the same, `Held` if it was too late.
     CancelRange {
         ask: AskId,
-        inode: InodeId,
     },
     /// Weaken what this owner has locked there.
     SetRange {

@@ -40,7 +40,6 @@ pub(super) struct KernelDeny {
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RangeAsk {
-    pub(super) owner: Owner,
     pub(super) range: Range,
     pub(super) kind: LockKind,
     /// Gone if the request has ended meanwhile.
@@ -60,13 +59,18 @@ pub(super) struct Inode {
     pub(super) lease: KernelLease,
     pub(super) deny: KernelDeny,
     pub(super) ranges: Ranges,
-    pub(super) asks: BTreeMap<AskId, RangeAsk>,
+    /// Ranges that the kernel was asked for and has not answered.
+    pub(super) asks: BTreeMap<(Owner, AskId), RangeAsk>,
     /// Who has been told of contention, and is not told again for now.
     pub(super) contended: BTreeSet<Owner>,
+    /// Who has got a lock since those that wait were tried.
+    pub(super) gained: BTreeSet<Owner>,
     /// Requests for opens and leases that wait, in order.
     pub(super) waiting: BTreeSet<RequestId>,
     /// Requests for locks that wait, in order; not those that the kernel was asked for.
     pub(super) blocked: BTreeSet<RequestId>,
+    /// Requests that are not answered, in all.
+    pub(super) requests: usize,
     /// Clients that get no lease for now.
     pub(super) backoff: BTreeSet<ClientId>,
 }
@@ -77,14 +81,8 @@ impl Inode {
             && self.asks.is_empty()
             && self.lease.asked.is_none()
             && self.deny.asked.is_none()
-            && self.waiting.is_empty()
-            && self.blocked.is_empty()
+            && self.requests == 0
             && self.backoff.is_empty()
-    }
-
-    pub(super) fn requests(&self) -> usize {
-        let asked = self.asks.values().filter(|ask| ask.request.is_some()).count();
-        self.waiting.len() + self.blocked.len() + asked
     }
 
     /// What others than `holder` have open.
@@ -100,17 +98,18 @@ impl Inode {
             .map(|(it, _)| *it)
     }
 
-    pub(super) fn lease(&self, holder: Holder) -> Lease {
-        self.holders.get(&holder).map(|holding| holding.lease.clone()).unwrap_or_default()
+    pub(super) fn lease(&self, holder: Holder) -> Option<&Lease> {
+        self.holders.get(&holder).map(|holding| &holding.lease)
+    }
+
+    fn kind(&self, holder: Holder) -> Option<LeaseKind> {
+        self.lease(holder).and_then(Lease::kind)
     }
 
     /// The strongest lease of any client.
     pub(super) fn strongest(&self) -> Option<LeaseKind> {
         // Beside a lease to write there is none of another holder.
-        self.leased
-            .first()
-            .and_then(|holder| self.holders.get(holder))
-            .and_then(|holding| holding.lease.kind())
+        self.leased.first().and_then(|holder| self.kind(*holder))
     }
 
     /// Somebody else whose lease exceeds `keep`.
@@ -120,13 +119,13 @@ impl Inode {
             return None;
         }
         // Beside a lease to write there is none of another holder: the first two tell of all.
-        let exceeds = |other: &&Holder| **other != holder && !keep.allows(self.lease(**other).kind());
+        let exceeds = |other: &&Holder| **other != holder && !keep.allows(self.kind(**other));
         self.leased.iter().take(2).find(exceeds).copied()
     }
 
     /// Whose leases exceed `keep`.
     pub(super) fn exceeding(&self, keep: Keep, but: impl Fn(Holder) -> bool) -> Vec<Holder> {
-        let exceeds = |holder: &&Holder| !but(**holder) && !keep.allows(self.lease(**holder).kind());
+        let exceeds = |holder: &&Holder| !but(**holder) && !keep.allows(self.kind(**holder));
         self.leased.iter().filter(exceeds).copied().collect()
     }
 
@@ -141,15 +140,10 @@ impl Inode {
     }
 
     pub(super) fn asking(&self, owner: Owner, range: Range) -> impl Iterator<Item = &RangeAsk> {
-        self.asks.values().filter(move |ask| ask.owner == owner && ask.range.overlaps(range))
+        self.asks_of(owner).filter(move |ask| ask.range.overlaps(range))
     }
 
-    /// The pieces of a range of which the kernel has not been asked for this owner.
-    pub(super) fn unasked(&self, owner: Owner, range: Range) -> Vec<Range> {
-        let mut pieces = vec![range];
-        for ask in self.asks.values().filter(|ask| ask.owner == owner) {
-            pieces = pieces.into_iter().flat_map(|piece| piece.without(ask.range)).collect();
-        }
-        pieces
+    pub(super) fn asks_of(&self, owner: Owner) -> impl Iterator<Item = &RangeAsk> {
+        self.asks.range((owner, AskId(0))..=(owner, AskId(u64::MAX))).map(|(_, ask)| ask)
     }
 }

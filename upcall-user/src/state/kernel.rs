@@ -4,14 +4,14 @@ use std::time::Instant;
 
 use super::{
     AskId, Effect, Granted, InodeId, Keep, Kernel, LockKind, LockRequest, Owner, Range, Refusal, RequestId,
-    Table, Who, inode::RangeAsk, ranges::Lock, request::What,
+    Table, Who, inode::RangeAsk, lease::Lease, ranges::Lock, request::What,
 };
 
 impl Table {
     /// The kernel's answer to an ask; each is answered once.
     pub fn answered(&mut self, ask: AskId, answer: Kernel, now: Instant) {
         self.expire(now);
-        let Some(inode) = self.asks.remove(&ask) else { return };
+        let Some((inode, owner)) = self.asks.remove(&ask) else { return };
         let Some(found) = self.inodes.get_mut(&inode) else { return };
         if let Some(asked) = found.lease.asked.take_if(|asked| asked.ask == ask) {
             if answer == Kernel::Held {
@@ -23,8 +23,10 @@ impl Table {
                 found.deny.held = asked.wanted;
             }
             self.take_answer(asked.request, answer);
-        } else if let Some(asked) = found.asks.remove(&ask) {
-            self.range_answered(inode, asked, answer, now);
+        } else if let Some(owner) = owner
+            && let Some(asked) = found.asks.remove(&(owner, ask))
+        {
+            self.range_answered(inode, owner, asked, answer, now);
         }
         self.settle(inode, now);
     }
@@ -45,8 +47,15 @@ impl Table {
         }
     }
 
-    fn range_answered(&mut self, inode: InodeId, asked: RangeAsk, answer: Kernel, now: Instant) {
-        let RangeAsk { owner, range, kind, request } = asked;
+    fn range_answered(
+        &mut self,
+        inode: InodeId,
+        owner: Owner,
+        asked: RangeAsk,
+        answer: Kernel,
+        now: Instant,
+    ) {
+        let RangeAsk { range, kind, request } = asked;
         if let Some(client) = self.clients.get_mut(&owner.client) {
             client.asks -= 1;
         }
@@ -81,6 +90,9 @@ impl Table {
     ) {
         let LockRequest { range, kind, open, .. } = *lock;
         self.set_lock(inode, Lock { owner, range, kind, open, advisory, since });
+        if let Some(found) = self.inodes.get_mut(&inode) {
+            found.gained.insert(owner);
+        }
         self.finish(id, Ok(Granted::Locked { advisory }));
     }
 
@@ -92,14 +104,13 @@ impl Table {
         let others: Vec<Lock> =
             found.ranges.own(owner, range).filter(|lock| lock.kind != kind).copied().collect();
         for lock in others {
-            let part =
-                Range::between(lock.range.start().max(range.start()), lock.range.last().min(range.last()));
+            let Some(range) = lock.range.intersection(range) else { continue };
             match lock.kind {
                 LockKind::Read => {
                     let kind = Some(LockKind::Read);
-                    self.effects.push(Effect::SetRange { inode, owner, range: part, kind });
+                    self.effects.push(Effect::SetRange { inode, owner, range, kind });
                 }
-                LockKind::Write => self.set_lock(inode, Lock { range: part, kind, ..lock }),
+                LockKind::Write => self.set_lock(inode, Lock { range, kind, ..lock }),
             }
         }
     }
@@ -128,7 +139,7 @@ impl Table {
         }
         let holders: Vec<_> = found.leased.iter().copied().collect();
         for holder in holders {
-            if self.inode(inode).is_some_and(|found| found.lease(holder).kind() <= lost) {
+            if self.inode(inode).is_some_and(|found| found.lease(holder).and_then(Lease::kind) <= lost) {
                 self.revoke(inode, holder, now);
             }
         }

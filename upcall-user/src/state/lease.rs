@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::{Access, Keep, LeaseKind, Who};
 
 /// A recall that has not been answered.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Recall {
     pub(super) keep: Keep,
     pub(super) deadline: Instant,
@@ -82,7 +82,7 @@ impl Grants {
     }
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Lease {
     pub(super) grants: Grants,
     pub(super) recall: Option<Recall>,

@@ -25,6 +25,7 @@ impl Table {
                 if let Some(open) = self.opens.get_mut(&request.open) {
                     open.claimed.add(request.kind);
                 }
+                self.repeat_recall(request.open);
                 Reply::Now(Ok(self.leased(inode, request.kind)))
             }
             Err(refusal) => Reply::Now(Err(refusal)),
@@ -43,7 +44,7 @@ impl Table {
             (true, in_grace) => {
                 let kept = open.grants.of(request.kind) > 0;
                 // An open that came back as such in this grace period gets its leases one by one.
-                match kept && (open.claim != Claim::Fresh || !in_grace) {
+                match kept && (self.claim(request.open) != Claim::Fresh || !in_grace) {
                     true => Ok((open.inode, true)),
                     false if in_grace => Ok((open.inode, false)),
                     false => Err(Refusal::NoReclaim),
@@ -79,14 +80,13 @@ impl Table {
             return if found.had(kind) { Ok(()) } else { Err(Refusal::NotHeld) };
         }
         let kept = keep.kind();
+        let reclaimed = self.claim(open) == Claim::Reclaimed;
         if let Some(open) = self.opens.get_mut(&open) {
             open.had_read |= kept == Some(LeaseKind::Read);
             open.grants.replace(kind, kept);
             if open.claimed.of(kind) > 0 {
                 open.claimed.replace(kind, kept);
-            } else if open.claim == Claim::Reclaimed
-                && let Some(kept) = kept
-            {
+            } else if reclaimed && let Some(kept) = kept {
                 open.claimed.add(kept);
             }
         }
@@ -177,20 +177,21 @@ impl Table {
         let ask = AskId(self.number());
         if let Some(found) = self.inodes.get_mut(&request.inode) {
             found.lease.asked = Some(Asked { ask, wanted: kind, request: id });
-            self.asks.insert(ask, request.inode);
+            self.asks.insert(ask, (request.inode, None));
             self.effects.push(Effect::AskLease { ask, inode: request.inode, kind, open });
         }
-        Attempt::Asked
+        Attempt::Wait
     }
 
     fn grant(&mut self, inode: InodeId, holder: Holder, open: OpenId, kind: LeaseKind, now: Instant) {
+        let reclaimed = self.claim(open) == Claim::Reclaimed;
         if let Some(open) = self.opens.get_mut(&open) {
             if open.grants.total() == 0 {
                 open.leased = now;
             }
             open.grants.add(kind);
             // What it gets while it reclaims, it knows of.
-            if open.claim == Claim::Reclaimed {
+            if reclaimed {
                 open.claimed.add(kind);
             }
             open.had_read |= kind == LeaseKind::Read;

@@ -46,7 +46,7 @@ impl Table {
         let owner = Owner { client, number: request.owner };
         let ranges = self.inode(open.inode).map(|found| &found.ranges);
         // What ends with an open that nobody has reclaimed yet is not kept.
-        let stays = |lock: &Lock| self.opens.get(&lock.open).is_some_and(|it| it.claim != Claim::Awaited);
+        let stays = |lock: &Lock| self.claim(lock.open) != Claim::Awaited;
         let kept = ranges.filter(|ranges| {
             ranges.covers(owner, request.range, request.kind) && ranges.own(owner, request.range).all(stays)
         });
@@ -139,6 +139,7 @@ impl Table {
             if !lock.wait && self.waits_in_kernel(found, owner, range) {
                 return refused(Refusal::Conflict(self.who(client)));
             }
+            self.contend(inode, owner, (range, kind), fresh, now);
             return self.wait(request, fresh);
         }
         // A lock in the middle of another one makes two more.
@@ -153,20 +154,21 @@ impl Table {
         }
         let first = self.blockers(inode, owner, range, kind, id).next();
         if let Some(first) = first {
-            self.contend(inode, owner, range, kind, now);
+            self.contend(inode, owner, (range, kind), fresh, now);
             if !lock.wait || lock.reclaim {
                 return refused(Refusal::Conflict(self.who(first.client)));
             }
-            if request.recheck && self.would_deadlock(inode, owner, range, kind, id) {
-                return refused(Refusal::Deadlock);
+            if (fresh || request.recheck)
+                && let Err(refusal) = self.look_for_ring(inode, owner, range, kind, id)
+            {
+                return refused(refusal);
             }
             return self.wait(request, fresh);
         }
         if let Some(full) = self.no_room(request, fresh) {
             return refused(full);
         }
-        self.ask_range(id, inode, owner, lock);
-        Attempt::Asked
+        Attempt::Asked(self.ask_range(id, inode, owner, lock))
     }
 
     /// Whether the kernel keeps an earlier request of this owner waiting there. One that has ended is being cancelled.
@@ -176,17 +178,18 @@ impl Table {
         found.asking(owner, range).any(|ask| ask.request.is_some_and(waits))
     }
 
-    fn ask_range(&mut self, id: RequestId, inode: InodeId, owner: Owner, lock: &LockRequest) {
+    fn ask_range(&mut self, id: RequestId, inode: InodeId, owner: Owner, lock: &LockRequest) -> AskId {
         let LockRequest { range, kind, wait, .. } = *lock;
         let ask = AskId(self.number());
         if let (Some(found), Some(client)) =
             (self.inodes.get_mut(&inode), self.clients.get_mut(&owner.client))
         {
-            found.asks.insert(ask, RangeAsk { owner, range, kind, request: Some(id) });
+            found.asks.insert((owner, ask), RangeAsk { range, kind, request: Some(id) });
             client.asks += 1;
-            self.asks.insert(ask, inode);
+            self.asks.insert(ask, (inode, Some(owner)));
             self.effects.push(Effect::AskRange { ask, inode, owner, range, kind, wait });
         }
+        ask
     }
 
     /// The owner has all of it, at least as strongly: nobody need be asked.
@@ -237,6 +240,7 @@ impl Table {
             let ended: Vec<Range> = ranges
                 .map(|ranges| ranges.of(owner).filter(of_open).map(|lock| lock.range).collect())
                 .unwrap_or_default();
+            self.work += 1 + ended.len() as u64;
             for range in &ended {
                 self.free_range(inode, owner, *range);
             }
@@ -250,11 +254,11 @@ impl Table {
     /// The kernel frees what of this range the owner neither has nor asks for.
     pub(super) fn free_gaps(&mut self, inode: InodeId, owner: Owner, range: Range) {
         let Some(found) = self.inodes.get(&inode) else { return };
-        let held: Vec<Range> = found.ranges.own(owner, range).map(|lock| lock.range).collect();
-        let mut gaps = found.unasked(owner, range);
-        for held in held {
-            gaps = gaps.into_iter().flat_map(|gap| gap.without(held)).collect();
-        }
+        let held = found.ranges.own(owner, range).map(|lock| lock.range);
+        let asked = found.asking(owner, range).map(|ask| ask.range);
+        let mut taken: Vec<Range> = held.chain(asked).collect();
+        taken.sort();
+        let gaps = range.gaps(taken.into_iter());
         self.effects.extend(gaps.into_iter().map(|range| Effect::SetRange {
             inode,
             owner,
@@ -277,21 +281,34 @@ impl Table {
         by.locks = by.locks + found.ranges.len() - before;
     }
 
-    /// Tells holders that somebody would like what they have; each at most once a while.
-    fn contend(&mut self, inode: InodeId, owner: Owner, range: Range, kind: LockKind, now: Instant) {
+    /// Tells holders that somebody would like what they have; each at most once a while. A request that has waited has
+    /// told all but those who have come since.
+    fn contend(
+        &mut self,
+        inode: InodeId,
+        owner: Owner,
+        wanted: (Range, LockKind),
+        fresh: bool,
+        now: Instant,
+    ) {
         let Some(found) = self.inode(inode) else { return };
+        let (range, kind) = wanted;
         let mut told = BTreeSet::new();
-        let in_the_way: Vec<Lock> = found
-            .ranges
-            .conflicts(owner, range, kind)
-            .filter(|lock| !found.contended.contains(&lock.owner) && told.insert(lock.owner))
-            .collect();
+        let untold = |lock: &Lock| !found.contended.contains(&lock.owner) && told.insert(lock.owner);
+        let in_the_way: Vec<Lock> = if fresh {
+            found.ranges.conflicts(owner, range, kind).filter(untold).collect()
+        } else {
+            let others = found.gained.iter().filter(|gained| **gained != owner);
+            let theirs = others.filter_map(|other| found.ranges.in_the_way(*other, range, kind));
+            theirs.copied().filter(untold).collect()
+        };
         let who = self.who(owner.client);
-        in_the_way.into_iter().for_each(|lock| self.tell_contention(inode, &lock, &who, now));
+        in_the_way.into_iter().for_each(|lock| self.tell_contention(inode, &lock, range, &who, now));
     }
 
-    fn tell_contention(&mut self, inode: InodeId, lock: &Lock, who: &Who, now: Instant) {
-        let Lock { owner, range, open, .. } = *lock;
+    fn tell_contention(&mut self, inode: InodeId, lock: &Lock, wanted: Range, who: &Who, now: Instant) {
+        let Lock { owner, open, .. } = *lock;
+        let Some(range) = lock.range.intersection(wanted) else { return };
         let Some(found) = self.inodes.get_mut(&inode) else { return };
         found.contended.insert(owner);
         self.schedule.set(Due::Contention(inode, owner), now + self.settings.contention);
@@ -311,14 +328,13 @@ impl Table {
         let first = found.blocked.iter().find_map(|id| {
             let request = self.requests.get(id)?;
             let What::Lock(wanted) = request.what else { return None };
-            let mut own = found.ranges.own(owner, wanted.range);
-            let lock = own.find(|lock| lock.kind.conflicts(wanted.kind))?;
+            let lock = found.ranges.in_the_way(owner, wanted.range, wanted.kind)?;
             let waits_for_itself = request.client == owner.client && wanted.owner == owner.number;
-            (!waits_for_itself).then_some((*lock, request.client))
+            (!waits_for_itself).then_some((*lock, wanted.range, request.client))
         });
-        if let Some((lock, client)) = first {
+        if let Some((lock, wanted, client)) = first {
             let who = self.who(client);
-            self.tell_contention(inode, &lock, &who, now);
+            self.tell_contention(inode, &lock, wanted, &who, now);
         }
     }
 }

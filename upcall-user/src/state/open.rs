@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeSet, time::Instant};
 
-use super::{Access, ClientId, Deny, Holder, InodeId, LeaseId, LeaseKind, lease::Grants};
+use super::{
+    Access, ClientId, Connection, Deny, Holder, InodeId, LeaseId, LeaseKind, RequestId, lease::Grants,
+};
 
 #[derive(Debug)]
 pub(super) struct Open {
@@ -25,7 +27,10 @@ pub(super) struct Open {
     pub(super) had_write: bool,
     /// Owners of locks that end with it; some may have none any more.
     pub(super) owners: BTreeSet<u64>,
-    pub(super) claim: Claim,
+    /// Those for it that are not answered.
+    pub(super) requests: BTreeSet<RequestId>,
+    /// Over which its client has it, or had.
+    pub(super) connection: Connection,
     pub(super) since: Instant,
     /// Since when it carries a lease; of use while it does.
     pub(super) leased: Instant,
@@ -36,9 +41,9 @@ pub(super) struct Open {
 pub(super) enum Claim {
     /// Of the client's present connection.
     Fresh,
-    /// The connection has ended; closed unless it is reclaimed in time.
+    /// Of an earlier one; closed unless it is reclaimed in time.
     Awaited,
-    /// Reclaimed, with what it carries.
+    /// Reclaimed; what it carries is being claimed.
     Reclaimed,
 }
 

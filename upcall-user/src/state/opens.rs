@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, time::Instant};
 
 use super::{
-    AskId, ChangeRequest, ClientId, Deny, Effect, Granted, Holder, InodeId, OpenId, OpenRequest, Refusal,
-    Reply, RequestId, Table,
+    Access, AskId, ChangeRequest, ClientId, Connection, Deny, Effect, Granted, Holder, InodeId, OpenId,
+    OpenRequest, Owner, Refusal, Reply, RequestId, Table,
     inode::{Asked, Inode},
     lease::Grants,
     open::{Claim, Open},
@@ -22,7 +22,10 @@ impl Table {
         self.expire(now);
         match self.admit_open(client, &request) {
             Ok(None) => self.submit(client, request.inode, What::Open(request), now),
-            Ok(Some(open)) => Reply::Now(Ok(Granted::Opened { open, advisory: self.is_advisory(open) })),
+            Ok(Some(open)) => {
+                self.narrow(open, &request, now);
+                Reply::Now(Ok(Granted::Opened { open, advisory: self.is_advisory(open) }))
+            }
             Err(refusal) => Reply::Now(Err(refusal)),
         }
     }
@@ -39,17 +42,40 @@ impl Table {
         }
     }
 
-    /// That very open: of others that are alike, leases and locks are others.
+    /// That very open: of others that are alike, leases and locks are others. It may have more than its client knows of,
+    /// where the answer to a change was lost: then it is narrowed to that, unless it needs more for what it carries.
     fn reclaim(&mut self, client: ClientId, id: OpenId, request: &OpenRequest) -> Option<OpenId> {
         let holder = Holder { client, lease_id: request.lease_id };
         let same = |open: &&mut Open| {
-            (open.claim, open.inode, open.holder()) == (Claim::Awaited, request.inode, holder)
-                && (open.access, open.deny, open.cookie) == (request.access, request.deny, request.cookie)
+            (open.inode, open.holder()) == (request.inode, holder)
+                && open.cookie == request.cookie
+                && open.access.contains(request.access)
+                && open.deny.contains(request.deny)
         };
+        if self.claim(id) != Claim::Awaited {
+            return None;
+        }
         let open = self.opens.get_mut(&id).filter(same)?;
-        (open.claim, open.claimed) = (Claim::Reclaimed, Grants::default());
-        self.schedule.remove(Due::Claim(id));
+        let by = self.clients.get_mut(&client)?;
+        open.claimed = Grants::default();
+        let earlier = std::mem::replace(&mut open.connection, by.connection?);
+        by.opens.remove(&(earlier, id));
+        by.opens.insert((open.connection, id));
+        by.reclaimed.insert(id);
+        if by.first_of(earlier).is_none() {
+            self.schedule.remove(Due::Claim(client, earlier));
+        }
         Some(id)
+    }
+
+    fn narrow(&mut self, id: OpenId, known: &OpenRequest, now: Instant) {
+        let Some(open) = self.opens.get(&id) else { return };
+        if (open.access, open.deny) == (known.access, known.deny) {
+            return;
+        }
+        let access = if self.carries_no_more(id, known.access) { known.access } else { open.access };
+        self.apply_change(id, access, known.deny);
+        self.settle(known.inode, now);
     }
 
     fn is_advisory(&self, open: OpenId) -> bool {
@@ -60,7 +86,7 @@ impl Table {
     /// Other access, another deny mode.
     ///
     /// # Errors
-    /// `NotOpen`, `NotPermitted`, `CarriesLease`, and those of [`Table::open`].
+    /// `NotOpen`, `NotPermitted`, `Carries`, and those of [`Table::open`].
     pub fn change(&mut self, client: ClientId, request: ChangeRequest, now: Instant) -> Reply {
         self.expire(now);
         let open = match self.open_of(client, request.open) {
@@ -83,8 +109,9 @@ impl Table {
     /// `NotOpen`.
     pub fn close(&mut self, client: ClientId, open: OpenId, now: Instant) -> Result<(), Refusal> {
         self.expire(now);
-        self.open_of(client, open)?;
-        self.close_open(open, now);
+        let inode = self.open_of(client, open)?.inode;
+        self.close_open(open);
+        self.settle(inode, now);
         Ok(())
     }
 
@@ -102,6 +129,7 @@ impl Table {
         let (Some(by), Some(found)) = (self.clients.get(&client), self.inodes.get(&inode)) else {
             return refused(Refusal::NotBegun);
         };
+        let Some(connection) = by.connection else { return refused(Refusal::NotBegun) };
         if by.opens.len() >= limits.client.opens || found.tally.opens >= limits.inode.opens {
             return refused(Refusal::TooManyOpens);
         }
@@ -122,7 +150,7 @@ impl Table {
         if let Some(attempt) = self.ask_deny(id, request, open.deny, fresh) {
             return attempt;
         }
-        let open = self.insert_open(client, open, now);
+        let open = self.insert_open((client, connection), open, now);
         Attempt::Done(Ok(Granted::Opened { open, advisory: self.is_advisory(open) }))
     }
 
@@ -139,8 +167,8 @@ impl Table {
             return refused(Refusal::NotOpen);
         };
         let holder = open.holder();
-        if !open.grants.carried_by(access) {
-            return refused(Refusal::CarriesLease);
+        if !self.carries_no_more(id_of_open, access) {
+            return refused(Refusal::Carries);
         }
         if found.others(holder).conflicts(access, deny) {
             return refused(self.conflict(found.other(holder, |tally| tally.conflicts(access, deny))));
@@ -155,6 +183,24 @@ impl Table {
         }
         self.apply_change(id_of_open, access, deny);
         Attempt::Done(Ok(Granted::Changed { advisory: self.is_advisory(id_of_open) }))
+    }
+
+    /// Whether an open of that access could carry the leases and locks that this one does; those, too, of which the
+    /// kernel is being asked.
+    fn carries_no_more(&self, id: OpenId, access: Access) -> bool {
+        let Some(open) = self.opens.get(&id) else { return true };
+        let owner = |number| Owner { client: open.client, number };
+        let ranges = self.inode(open.inode).map(|found| &found.ranges);
+        let locks = ranges.into_iter().flat_map(|ranges| {
+            open.owners.iter().flat_map(|number| ranges.of(owner(*number))).filter(|lock| lock.open == id)
+        });
+        let asked =
+            open.requests.iter().filter_map(|id| self.requests.get(id)).filter_map(|it| match it.what {
+                What::Lock(lock) if it.ask.is_some() => Some(lock.kind),
+                _ => None,
+            });
+        open.grants.carried_by(access)
+            && locks.map(|lock| lock.kind).chain(asked).all(|kind| access.locks(kind))
     }
 
     /// `None` if the kernel need not be asked, or cannot.
@@ -173,13 +219,18 @@ impl Table {
         let ask = AskId(self.number());
         let found = self.inodes.get_mut(&request.inode)?;
         found.deny.asked = Some(Asked { ask, wanted, request: id });
-        self.asks.insert(ask, request.inode);
+        self.asks.insert(ask, (request.inode, None));
         let Request { inode, client, .. } = *request;
         self.effects.push(Effect::AskDeny { ask, inode, deny: wanted, client });
-        Some(Attempt::Asked)
+        Some(Attempt::Wait)
     }
 
-    fn insert_open(&mut self, client: ClientId, request: &OpenRequest, now: Instant) -> OpenId {
+    fn insert_open(
+        &mut self,
+        (client, connection): (ClientId, Connection),
+        request: &OpenRequest,
+        now: Instant,
+    ) -> OpenId {
         let OpenRequest { inode, export, writable, access, deny, lease_id, cookie, advisory_ok, .. } =
             *request;
         let id = OpenId(self.number());
@@ -198,7 +249,8 @@ impl Table {
             had_read: false,
             had_write: false,
             owners: BTreeSet::new(),
-            claim: Claim::Fresh,
+            requests: BTreeSet::new(),
+            connection,
             since: now,
             leased: now,
         };
@@ -208,13 +260,13 @@ impl Table {
         holding.tally.add(access, deny);
         holding.opens.insert(id);
         if let Some(client) = self.clients.get_mut(&client) {
-            client.opens.insert(id);
+            client.opens.insert((connection, id));
         }
         self.opens.insert(id, open);
         id
     }
 
-    fn apply_change(&mut self, id: OpenId, access: super::Access, deny: Deny) {
+    fn apply_change(&mut self, id: OpenId, access: Access, deny: Deny) {
         let Some(open) = self.opens.get_mut(&id) else { return };
         let Some(found) = self.inodes.get_mut(&open.inode) else { return };
         let Some(holding) = found.holders.get_mut(&open.holder()) else { return };
@@ -225,18 +277,16 @@ impl Table {
         (open.access, open.deny) = (access, deny);
     }
 
-    pub(super) fn close_open(&mut self, id: OpenId, now: Instant) {
+    /// Its inode is to be settled.
+    pub(super) fn close_open(&mut self, id: OpenId) {
         let Some(open) = self.opens.get(&id) else { return };
-        let (client, inode) = (open.client, open.inode);
-        let waiting = self.clients.get(&client).map(|it| it.waiting.clone()).unwrap_or_default();
-        for request in waiting {
-            if self.requests.get(&request).is_some_and(|it| it.open() == Some(id)) {
-                self.abandon(request, Refusal::Released);
-            }
+        let (client, inode, connection) = (open.client, open.inode, open.connection);
+        self.work += 1;
+        for request in open.requests.clone() {
+            self.abandon(request, Refusal::Released);
         }
         self.drop_grants(id);
         self.drop_locks(id);
-        self.schedule.remove(Due::Claim(id));
         if let Some(open) = self.opens.remove(&id)
             && let Some(found) = self.inodes.get_mut(&inode)
         {
@@ -251,9 +301,12 @@ impl Table {
             }
         }
         if let Some(found) = self.clients.get_mut(&client) {
-            found.opens.remove(&id);
+            found.opens.remove(&(connection, id));
+            found.reclaimed.remove(&id);
+            if found.first_of(connection).is_none() {
+                self.schedule.remove(Due::Claim(client, connection));
+            }
         }
-        self.settle(inode, now);
         self.end_if_gone(client);
     }
 

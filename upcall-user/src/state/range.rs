@@ -52,6 +52,24 @@ impl Range {
         apart.into_iter().chain(before).chain(after)
     }
 
+    /// What both have.
+    pub(super) fn intersection(self, other: Self) -> Option<Self> {
+        self.overlaps(other).then(|| Self::between(self.start.max(other.start), self.last.min(other.last)))
+    }
+
+    /// What none of these has, which are in order and do not overlap.
+    pub(super) fn gaps(self, taken: impl Iterator<Item = Self>) -> Vec<Self> {
+        let (mut gaps, mut next) = (Vec::new(), Some(self.start));
+        for range in taken.filter(|range| range.overlaps(self)) {
+            gaps.extend(
+                next.filter(|next| *next < range.start).map(|next| Self::between(next, range.start - 1)),
+            );
+            next = range.last.checked_add(1);
+        }
+        gaps.extend(next.filter(|next| *next <= self.last).map(|next| Self::between(next, self.last)));
+        gaps
+    }
+
     /// With one byte more at each side, where there is one.
     pub(super) const fn widened(self) -> Self {
         Self { start: self.start.saturating_sub(1), last: self.last.saturating_add(1) }
@@ -70,6 +88,29 @@ mod tests {
         assert_eq!(Range::new(2, u64::MAX), None);
         assert_eq!(Range::new(1, u64::MAX).map(Range::length), Some(0));
         assert_eq!(Range::new(3, 4).map(|range| (range.last(), range.length())), Some((6, 4)));
+    }
+
+    #[test]
+    fn what_lies_between() {
+        let gaps = |range: (u64, u64), taken: &[(u64, u64)]| -> Vec<(u64, u64)> {
+            let taken = taken.iter().map(|(start, last)| Range::between(*start, *last));
+            Range::between(range.0, range.1).gaps(taken).iter().map(|it| (it.start, it.last)).collect()
+        };
+        assert_eq!(gaps((2, 8), &[]), [(2, 8)]);
+        assert_eq!(gaps((2, 8), &[(0, 2), (4, 5), (8, 9)]), [(3, 3), (6, 7)]);
+        assert_eq!(gaps((2, 8), &[(0, 1), (3, 3), (4, 4), (20, 30)]), [(2, 2), (5, 8)]);
+        assert_eq!(gaps((2, u64::MAX), &[(4, u64::MAX)]), [(2, 3)]);
+        assert_eq!(gaps((0, u64::MAX), &[(0, u64::MAX)]), []);
+    }
+
+    #[test]
+    fn what_two_have() {
+        let both = |a: (u64, u64), b: (u64, u64)| {
+            Range::between(a.0, a.1).intersection(Range::between(b.0, b.1)).map(|it| (it.start, it.last))
+        };
+        assert_eq!(both((2, 8), (4, u64::MAX)), Some((4, 8)));
+        assert_eq!(both((2, 8), (0, 2)), Some((2, 2)));
+        assert_eq!(both((2, 8), (9, 9)), None);
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! The locks of one inode, split and merged by owner as POSIX does.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Instant,
+};
 
 use super::{LockKind, OpenId, Owner, Range};
 
@@ -18,16 +21,19 @@ pub(super) struct Lock {
     pub(super) since: Instant,
 }
 
-/// Of ranges at least as long as `2^class` and shorter than twice that, those that reach a point begin close before it:
-/// few that do not overlap are looked at, class by class.
-type Class = u32;
+/// Of the nodes of a binary tree over all offsets, a range belongs to the one nearest to the root that it contains; a byte
+/// alone to its leaf. Whatever holds an offset belongs to a node on the way from the root to that: one of each level.
+type Level = u32;
 
 #[derive(Debug, Default)]
 pub(super) struct Ranges {
     held: BTreeMap<(Owner, u64), Lock>,
-    index: BTreeMap<(LockKind, Class, u64, Owner), Range>,
-    /// How many there are of each kind and class; no zeroes.
-    classes: BTreeMap<(LockKind, Class), usize>,
+    starts: BTreeSet<(LockKind, u64, Owner)>,
+    /// Of each node by where they start, and by where they end.
+    from: BTreeSet<(LockKind, Level, u64, u64, Owner)>,
+    to: BTreeMap<(LockKind, Level, u64, u64, Owner), u64>,
+    /// How many there are of each kind and level; no zeroes.
+    levels: BTreeMap<(LockKind, Level), usize>,
 }
 
 impl Ranges {
@@ -72,27 +78,44 @@ impl Ranges {
         self.own(owner, range).any(|lock| lock.advisory)
     }
 
-    /// Whether the owner holds something that keeps `kind` of that range from the others.
-    pub(super) fn blocks(&self, owner: Owner, range: Range, kind: LockKind) -> bool {
-        self.own(owner, range).any(|lock| lock.kind.conflicts(kind))
+    /// The first of the owner's that keeps `kind` of that range from the others.
+    pub(super) fn in_the_way(&self, owner: Owner, range: Range, kind: LockKind) -> Option<&Lock> {
+        self.own(owner, range).find(|lock| lock.kind.conflicts(kind))
     }
 
     /// What others hold in the way of `owner`.
     pub(super) fn conflicts(&self, owner: Owner, range: Range, kind: LockKind) -> impl Iterator<Item = Lock> {
-        self.classes
-            .keys()
-            .filter(move |(held, _)| held.conflicts(kind))
-            .flat_map(move |&(held, class)| self.candidates(held, class, range))
-            .filter(move |(by, held)| *by != owner && held.overlaps(range))
-            .filter_map(|(by, held)| self.held.get(&(by, held.start())).copied())
+        [LockKind::Read, LockKind::Write]
+            .into_iter()
+            .filter(move |held| held.conflicts(kind))
+            .flat_map(move |held| self.overlapping(held, range))
+            .filter(move |(by, _)| *by != owner)
+            .filter_map(|held| self.held.get(&held).copied())
     }
 
-    /// All of that kind and class that overlap, and few that do not.
-    fn candidates(&self, kind: LockKind, class: Class, range: Range) -> impl Iterator<Item = (Owner, Range)> {
-        let reach = u64::MAX.checked_shl(class + 1).map_or(u64::MAX, |high| !high);
-        let from = (kind, class, range.start().saturating_sub(reach), LOWEST);
-        let to = (kind, class, range.last(), HIGHEST);
-        self.index.range(from..=to).map(|((_, _, _, owner), range)| (*owner, *range))
+    /// Those of that kind, and no others: what holds the first byte, and what starts after that.
+    fn overlapping(&self, kind: LockKind, range: Range) -> impl Iterator<Item = (Owner, u64)> {
+        let levels = self.levels.range((kind, 0)..=(kind, Level::MAX)).map(|((_, level), _)| *level);
+        let holding = levels.flat_map(move |level| self.holding(kind, level, range.start()));
+        let next = range.start().checked_add(1).filter(|next| *next <= range.last());
+        let after = next
+            .into_iter()
+            .flat_map(move |next| self.starts.range((kind, next, LOWEST)..=(kind, range.last(), HIGHEST)));
+        holding.chain(after.map(|(_, start, owner)| (*owner, *start)))
+    }
+
+    /// Those of a level that hold a byte. All of its node hold the node's own offset, too.
+    fn holding(&self, kind: LockKind, level: Level, at: u64) -> impl Iterator<Item = (Owner, u64)> {
+        let node = node(level, at);
+        let before = (at < node).then(|| {
+            let all = (kind, level, node, 0, LOWEST)..=(kind, level, node, at, HIGHEST);
+            self.from.range(all).map(|(_, _, _, start, owner)| (*owner, *start))
+        });
+        let behind = (at >= node).then(|| {
+            let all = (kind, level, node, at, LOWEST)..=(kind, level, node, u64::MAX, HIGHEST);
+            self.to.range(all).map(|((_, _, _, _, owner), start)| (*owner, *start))
+        });
+        before.into_iter().flatten().chain(behind.into_iter().flatten())
     }
 
     /// What the owner held of the range becomes this.
@@ -130,20 +153,28 @@ impl Ranges {
     }
 
     fn insert(&mut self, lock: Lock) {
-        let class = class(lock.range);
-        self.index.insert((lock.kind, class, lock.range.start(), lock.owner), lock.range);
-        *self.classes.entry((lock.kind, class)).or_default() += 1;
-        self.held.insert((lock.owner, lock.range.start()), lock);
+        let Lock { owner, kind, range, .. } = lock;
+        let level = level(range);
+        let node = node(level, range.last());
+        self.starts.insert((kind, range.start(), owner));
+        self.from.insert((kind, level, node, range.start(), owner));
+        self.to.insert((kind, level, node, range.last(), owner), range.start());
+        *self.levels.entry((kind, level)).or_default() += 1;
+        self.held.insert((owner, range.start()), lock);
     }
 
     fn remove(&mut self, lock: &Lock) {
-        let class = class(lock.range);
-        self.held.remove(&(lock.owner, lock.range.start()));
-        self.index.remove(&(lock.kind, class, lock.range.start(), lock.owner));
-        if let Some(count) = self.classes.get_mut(&(lock.kind, class)) {
+        let Lock { owner, kind, range, .. } = *lock;
+        let level = level(range);
+        let node = node(level, range.last());
+        self.held.remove(&(owner, range.start()));
+        self.starts.remove(&(kind, range.start(), owner));
+        self.from.remove(&(kind, level, node, range.start(), owner));
+        self.to.remove(&(kind, level, node, range.last(), owner));
+        if let Some(count) = self.levels.get_mut(&(kind, level)) {
             *count -= 1;
             if *count == 0 {
-                self.classes.remove(&(lock.kind, class));
+                self.levels.remove(&(kind, level));
             }
         }
     }
@@ -152,9 +183,17 @@ impl Ranges {
 const LOWEST: Owner = Owner { client: super::ClientId(0), number: 0 };
 const HIGHEST: Owner = Owner { client: super::ClientId(u64::MAX), number: u64::MAX };
 
-fn class(range: Range) -> Class {
-    // One less than the length, which may be 2^64.
-    (range.last() - range.start()).checked_ilog2().unwrap_or(0)
+/// One above that of the highest bit in which start and end differ.
+fn level(range: Range) -> Level {
+    (range.start() ^ range.last()).checked_ilog2().map_or(0, |bit| bit + 1)
+}
+
+/// Of that level, on the way to an offset.
+const fn node(level: Level, at: u64) -> u64 {
+    match level.checked_sub(1) {
+        Some(bit) => ((at >> bit) | 1) << bit,
+        None => at,
+    }
 }
 
 #[cfg(test)]

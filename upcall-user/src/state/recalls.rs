@@ -1,9 +1,6 @@
 //! Leases are called back, and revoked.
 
-use std::{
-    collections::BTreeSet,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use super::{
     ClientId, Effect, Holder, InodeId, Keep, OpenId, Refusal, Table, Who,
@@ -68,37 +65,30 @@ impl Table {
                     self.schedule.set(Due::Recall(inode, holder), deadline);
                 }
             }
-            self.tell_recall(inode, holder);
+            for (open, _) in self.carriers(inode, holder) {
+                self.tell_recall(inode, holder, open);
+            }
         }
     }
 
-    /// To a client that has come back.
-    pub(super) fn repeat_recalls(&mut self, client: ClientId) {
-        let Some(found) = self.clients.get(&client) else { return };
-        let opens = found.opens.iter().filter_map(|open| self.opens.get(open));
-        let holdings: BTreeSet<(InodeId, Holder)> = opens.map(|open| (open.inode, open.holder())).collect();
-        holdings.into_iter().for_each(|(inode, holder)| self.tell_recall(inode, holder));
+    /// To a client that has reclaimed what this open carries, and knows it from now on.
+    pub(super) fn repeat_recall(&mut self, open: OpenId) {
+        if let Some(found) = self.opens.get(&open) {
+            let (inode, holder) = (found.inode, found.holder());
+            self.tell_recall(inode, holder, open);
+        }
     }
 
-    fn tell_recall(&mut self, inode: InodeId, holder: Holder) {
-        let lease = self.inode(inode).map(|found| found.lease(holder)).unwrap_or_default();
-        if let (Some(held), Some(recall)) = (lease.kind(), lease.recall)
+    fn tell_recall(&mut self, inode: InodeId, holder: Holder, open: OpenId) {
+        if let Some(lease) = self.inode(inode).and_then(|found| found.lease(holder))
+            && let (Some(held), Some(recall)) = (lease.kind(), &lease.recall)
+            && let Some(cookie) = self.opens.get(&open).map(|open| open.cookie)
             && self.is_connected(holder.client)
         {
             let Holder { client, lease_id } = holder;
-            let Recall { keep, deadline, who, .. } = recall;
-            self.effects.extend(self.carriers(inode, holder).into_iter().map(|(open, cookie)| {
-                let who = who.clone();
-                Effect::Recall { client, open, cookie, lease_id, held, keep, deadline, who }
-            }));
-        }
-    }
-
-    /// A recall under way of what this open carries is told again: its client has reclaimed it, and knows it from now on.
-    pub fn remind(&mut self, client: ClientId, open: OpenId) {
-        if let Ok(found) = self.open_of(client, open) {
-            let (inode, holder) = (found.inode, found.holder());
-            self.tell_recall(inode, holder);
+            let Recall { keep, deadline, ref who, .. } = *recall;
+            let who = who.clone();
+            self.effects.push(Effect::Recall { client, open, cookie, lease_id, held, keep, deadline, who });
         }
     }
 
@@ -115,7 +105,7 @@ impl Table {
 
     /// All that the holder has is gone, and its client gets none of that inode for a while.
     pub(super) fn revoke(&mut self, inode: InodeId, holder: Holder, now: Instant) {
-        let kind = self.inode(inode).and_then(|found| found.lease(holder).kind());
+        let kind = self.inode(inode).and_then(|found| found.lease(holder)?.kind());
         if let Some(kind) = kind {
             let Holder { client, lease_id } = holder;
             self.effects.extend(
@@ -139,13 +129,15 @@ impl Table {
             client.backoff.insert(inode);
             self.schedule.set(Due::Backoff(inode, holder.client), now + self.settings.backoff);
         }
-        self.settle(inode, now);
+        self.schedule.set(Due::Settle(inode), now);
     }
 
     /// What this open carries is given up.
     pub(super) fn drop_grants(&mut self, open: OpenId) {
         let Some(found) = self.opens.get_mut(&open) else { return };
         let grants = std::mem::take(&mut found.grants);
+        found.claimed = Grants::default();
+        self.work += 1;
         let (inode, holder) = (found.inode, found.holder());
         if let Some(holding) = self.holding_mut(inode, holder) {
             holding.lease.grants.subtract(grants);

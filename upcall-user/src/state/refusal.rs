@@ -24,8 +24,8 @@ pub enum Refusal {
     NotPermitted,
     #[error("the open's access does not carry it: open the file for it")]
     NotCarried,
-    #[error("the open carries a lease for which it needs its access: return that first")]
-    CarriesLease,
+    #[error("the open carries a lease or a lock for which it needs its access: give that up first")]
+    Carries,
     #[error("this open has no such lease: return the kind that it holds")]
     NotHeld,
     #[error("the lease is not being recalled: there is nothing to extend")]

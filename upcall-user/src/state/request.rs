@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::{
-    Access, ClientId, Deny, InodeId, LeaseId, LeaseKind, LockKind, OpenId, Range, Refusal, RequestId,
+    Access, AskId, ClientId, Deny, InodeId, LeaseId, LeaseKind, LockKind, OpenId, Range, Refusal, RequestId,
 };
 
 #[derive(Clone, Copy, Debug)]
@@ -86,6 +86,8 @@ pub(super) struct Request {
     /// The kernel has no means for it, which the client accepts.
     pub(super) advisory: bool,
     pub(super) since: Instant,
+    /// Of the kernel, for a lock.
+    pub(super) ask: Option<AskId>,
     /// A lock that waits may have come to wait for itself.
     pub(super) recheck: bool,
 }
@@ -104,10 +106,10 @@ impl Request {
 /// What came of trying.
 pub(super) enum Attempt {
     Done(Result<Granted, Refusal>),
-    /// Something else has to happen first.
+    /// Something else has to happen first; the answer of the kernel to this request, too.
     Wait,
-    /// The kernel has been asked for just this.
-    Asked,
+    /// The kernel has been asked for just this lock.
+    Asked(AskId),
 }
 
 pub(super) const fn refused(refusal: Refusal) -> Attempt {

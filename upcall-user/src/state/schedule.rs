@@ -5,18 +5,22 @@ use std::{
     time::Instant,
 };
 
-use super::{ClientId, Holder, InodeId, OpenId, Owner};
+use super::{ClientId, Connection, Holder, InodeId, Owner};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Due {
     /// The lease is revoked.
     Recall(InodeId, Holder),
-    /// An open that was not reclaimed is closed.
-    Claim(OpenId),
+    /// What the client has of that connection still, which was not reclaimed, is closed.
+    Claim(ClientId, Connection),
+    /// What the client has not claimed of its opens that it has reclaimed ends.
+    Reclaimed(ClientId),
     /// The client may have leases of the inode again.
     Backoff(InodeId, ClientId),
     /// The owner may be told of contention again.
     Contention(InodeId, Owner),
+    /// What waits there is tried: after whatever else is due.
+    Settle(InodeId),
 }
 
 #[derive(Debug, Default)]
@@ -46,10 +50,10 @@ impl Schedule {
         self.order.first().map(|(at, _)| *at)
     }
 
-    pub(super) fn pop(&mut self, now: Instant) -> Option<Due> {
-        let &(_, due) = self.order.first().filter(|(at, _)| *at <= now)?;
+    pub(super) fn pop(&mut self, now: Instant) -> Option<(Instant, Due)> {
+        let &(at, due) = self.order.first().filter(|(at, _)| *at <= now)?;
         self.remove(due);
-        Some(due)
+        Some((at, due))
     }
 
     #[cfg(test)]

@@ -84,6 +84,8 @@ pub struct Limits {
     pub clients: usize,
     pub client: Share,
     pub inode: Share,
+    /// Steps of a search for owners of locks that would wait for each other.
+    pub search: usize,
 }
 
 impl Default for Limits {
@@ -92,6 +94,7 @@ impl Default for Limits {
             clients: 4096,
             client: Share { opens: 65_536, leases: 65_536, locks: 65_536, waiting: 1024 },
             inode: Share { opens: 16_384, leases: 16_384, locks: 16_384, waiting: 256 },
+            search: 1 << 18,
         }
     }
 }

@@ -4,29 +4,29 @@
 use std::time::Instant;
 
 use super::{
-    ClientId, Effect, Granted, InodeId, Refusal, Reply, RequestId, Table,
+    ClientId, Effect, Granted, InodeId, Owner, Refusal, Reply, RequestId, Table,
     request::{Attempt, Request, What, refused},
     schedule::Due,
+    table::STEP,
 };
 
 impl Table {
     pub(super) fn submit(&mut self, client: ClientId, inode: InodeId, what: What, now: Instant) -> Reply {
         self.inodes.entry(inode).or_default();
         let id = RequestId(self.number());
-        let request = Request { client, inode, what, advisory: false, recheck: true, since: now };
+        let request = Request { client, inode, what, advisory: false, since: now, ask: None, recheck: false };
         let attempt = self.attempt(id, &request, true, now);
         let reply = match attempt {
             Attempt::Done(answer) => Reply::Now(answer),
-            Attempt::Wait | Attempt::Asked => {
-                self.enqueue(id, request, matches!(attempt, Attempt::Wait));
-                Reply::Later(id)
-            }
+            Attempt::Wait => self.enqueue(id, request),
+            Attempt::Asked(ask) => self.enqueue(id, Request { ask: Some(ask), ..request }),
         };
         self.settle(inode, now);
         reply
     }
 
     fn attempt(&mut self, id: RequestId, request: &Request, fresh: bool, now: Instant) -> Attempt {
+        self.work += 1;
         match &request.what {
             What::Open(open) => self.try_open(id, request, open, fresh, now),
             What::Change(change) => self.try_change(id, request, change, fresh, now),
@@ -35,17 +35,37 @@ impl Table {
         }
     }
 
-    fn enqueue(&mut self, id: RequestId, request: Request, blocked: bool) {
-        self.requests.insert(id, Request { recheck: false, ..request });
+    fn enqueue(&mut self, id: RequestId, request: Request) -> Reply {
+        self.requests.insert(id, request);
         if let Some(client) = self.clients.get_mut(&request.client) {
             client.waiting.insert(id);
         }
+        if let Some(open) = request.open().and_then(|open| self.opens.get_mut(&open)) {
+            open.requests.insert(id);
+        }
         if let Some(inode) = self.inodes.get_mut(&request.inode) {
-            match request.what {
-                What::Lock(_) if blocked => inode.blocked.insert(id),
-                What::Lock(_) => false,
-                _ => inode.waiting.insert(id),
-            };
+            inode.requests += 1;
+            if !matches!(request.what, What::Lock(_)) {
+                inode.waiting.insert(id);
+            }
+        }
+        self.set_blocked(id, &request, request.ask.is_none());
+        Reply::Later(id)
+    }
+
+    /// Whether a request for a lock waits in the table.
+    fn set_blocked(&mut self, id: RequestId, request: &Request, blocked: bool) {
+        let What::Lock(lock) = request.what else { return };
+        if let (Some(inode), Some(client)) =
+            (self.inodes.get_mut(&request.inode), self.clients.get_mut(&request.client))
+        {
+            if blocked {
+                inode.blocked.insert(id);
+                client.blocked.insert((lock.owner, id));
+            } else {
+                inode.blocked.remove(&id);
+                client.blocked.remove(&(lock.owner, id));
+            }
         }
     }
 
@@ -57,15 +77,25 @@ impl Table {
     pub(super) fn no_room(&self, request: &Request, fresh: bool) -> Option<Refusal> {
         let limits = self.settings.limits;
         let of_client = self.clients.get(&request.client).map_or(0, |client| client.waiting.len());
-        let of_inode = self.inode(request.inode).map_or(0, super::inode::Inode::requests);
+        let of_inode = self.inode(request.inode).map_or(0, |inode| inode.requests);
         let full = of_client >= limits.client.waiting || of_inode >= limits.inode.waiting;
         (fresh && full).then_some(Refusal::TooManyWaiting)
     }
 
     /// Tries what waits for this inode, in order, and gives up what nobody needs any more.
     pub(super) fn settle(&mut self, inode: InodeId, now: Instant) {
+        self.schedule.remove(Due::Settle(inode));
         // What is granted, such as a weaker lock, may let an earlier one go on.
-        while self.try_all(inode, now) {}
+        let most = self.work + STEP;
+        while self.try_all(inode, now) {
+            if self.work >= most {
+                self.schedule.set(Due::Settle(inode), now);
+                break;
+            }
+        }
+        if let Some(found) = self.inodes.get_mut(&inode) {
+            found.gained.clear();
+        }
         self.give_up_unneeded(inode);
         if self.inode(inode).is_some_and(super::inode::Inode::is_empty)
             && let Some(found) = self.inodes.remove(&inode)
@@ -89,10 +119,11 @@ impl Table {
                     granted |= answer.is_ok();
                     self.finish(id, answer);
                 }
-                Attempt::Asked => {
-                    if let Some(found) = self.inodes.get_mut(&inode) {
-                        found.blocked.remove(&id);
+                Attempt::Asked(ask) => {
+                    if let Some(request) = self.requests.get_mut(&id) {
+                        request.ask = Some(ask);
                     }
+                    self.set_blocked(id, &tried, false);
                 }
                 Attempt::Wait => {}
             }
@@ -103,9 +134,13 @@ impl Table {
     /// The answer to a request that waited.
     pub(super) fn finish(&mut self, id: RequestId, answer: Result<Granted, Refusal>) {
         let Some(request) = self.requests.remove(&id) else { return };
+        self.set_blocked(id, &request, false);
         if let Some(inode) = self.inodes.get_mut(&request.inode) {
+            inode.requests -= 1;
             inode.waiting.remove(&id);
-            inode.blocked.remove(&id);
+        }
+        if let Some(open) = request.open().and_then(|open| self.opens.get_mut(&open)) {
+            open.requests.remove(&id);
         }
         if let Some(client) = self.clients.get_mut(&request.client) {
             client.waiting.remove(&id);
@@ -118,13 +153,13 @@ impl Table {
     /// A request ends without having been granted. Its inode is to be settled.
     pub(super) fn abandon(&mut self, id: RequestId, why: Refusal) -> Option<InodeId> {
         let request = *self.requests.get(&id)?;
-        let inode = request.inode;
-        if let (Some(ask), Some(found)) = (self.range_ask(inode, id), self.inodes.get_mut(&inode))
-            && let Some(asked) = found.asks.get_mut(&ask)
+        let Request { client, inode, what, ask, .. } = request;
+        if let (What::Lock(lock), Some(ask), Some(found)) = (what, ask, self.inodes.get_mut(&inode))
+            && let Some(asked) = found.asks.get_mut(&(Owner { client, number: lock.owner }, ask))
         {
             asked.request = None;
-            if matches!(request.what, What::Lock(lock) if lock.wait) {
-                self.effects.push(Effect::CancelRange { ask, inode });
+            if lock.wait {
+                self.effects.push(Effect::CancelRange { ask });
             }
         }
         self.finish(id, Err(why));
@@ -142,19 +177,14 @@ impl Table {
         let found =
             self.requests.get(&request).filter(|it| it.client == client).ok_or(Refusal::NotWaiting)?;
         let inode = found.inode;
-        match self.range_ask(inode, request) {
-            Some(ask) => self.effects.push(Effect::CancelRange { ask, inode }),
+        match found.ask {
+            Some(ask) => self.effects.push(Effect::CancelRange { ask }),
             None => {
                 self.abandon(request, Refusal::Cancelled);
                 self.settle(inode, now);
             }
         }
         Ok(())
-    }
-
-    fn range_ask(&self, inode: InodeId, request: RequestId) -> Option<super::AskId> {
-        let asks = &self.inode(inode)?.asks;
-        asks.iter().find(|(_, ask)| ask.request == Some(request)).map(|(id, _)| *id)
     }
 
     fn give_up_unneeded(&mut self, inode: InodeId) {

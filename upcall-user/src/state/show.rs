@@ -190,20 +190,25 @@ impl Table {
             .collect();
         let leases = leases.collect();
         let locks = locks.collect();
-        let opens =
-            opens.into_iter().map(|(open, it)| ShownOpen {
-                open,
-                client: it.client,
-                access: it.access,
-                deny: it.deny,
-                lease_id: it.lease_id,
-                since: it.since,
-                lapses: self.schedule.at(Due::Claim(open)),
-                recall: found.lease(it.holder()).recall.filter(|_| it.grants.total() > 0).map(|recall| {
-                    ShownRecall { deadline: recall.deadline, keep: recall.keep, who: recall.who }
+        let opens = opens.into_iter().map(|(open, it)| ShownOpen {
+            open,
+            client: it.client,
+            access: it.access,
+            deny: it.deny,
+            lease_id: it.lease_id,
+            since: it.since,
+            lapses: self.schedule.at(Due::Claim(it.client, it.connection)),
+            recall: found
+                .lease(it.holder())
+                .and_then(|lease| lease.recall.as_ref())
+                .filter(|_| it.grants.total() > 0)
+                .map(|recall| ShownRecall {
+                    deadline: recall.deadline,
+                    keep: recall.keep,
+                    who: recall.who.clone(),
                 }),
-                advisory: !found.deny.held.contains(it.deny),
-            });
+            advisory: !found.deny.held.contains(it.deny),
+        });
         Some(ShownInode { inode, opens: opens.collect(), leases, locks, waiting })
     }
 }

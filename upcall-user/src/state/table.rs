@@ -15,8 +15,8 @@ use super::{
     schedule::{Due, Schedule},
 };
 
-/// So many appointments are kept in one call.
-const STEP: usize = 1024;
+/// So much work is done in one call, about: the rest is due at once.
+pub(super) const STEP: u64 = 1024;
 
 #[derive(Debug)]
 pub(super) struct Client {
@@ -24,15 +24,20 @@ pub(super) struct Client {
     pub(super) uid: u32,
     pub(super) name: String,
     pub(super) connection: Option<Connection>,
-    pub(super) opens: BTreeSet<OpenId>,
+    /// By the connection over which they were made, or reclaimed last.
+    pub(super) opens: BTreeSet<(Connection, OpenId)>,
     /// Grants of leases.
     pub(super) leases: usize,
     pub(super) locks: usize,
+    /// While it reclaims: those of its opens that it has reclaimed.
+    pub(super) reclaimed: BTreeSet<OpenId>,
     /// While it reclaims.
     pub(super) claims: Claims,
     /// Locks that the kernel is asked for.
     pub(super) asks: usize,
     pub(super) waiting: BTreeSet<RequestId>,
+    /// Those of them for locks that wait in the table, by the number of the owner.
+    pub(super) blocked: BTreeSet<(u64, RequestId)>,
     /// Where it gets no lease for now.
     pub(super) backoff: BTreeSet<InodeId>,
 }
@@ -45,12 +50,15 @@ pub struct Table {
     pub(super) reclaim_until: Option<Instant>,
     /// The last number given out, of any sort.
     numbers: u64,
+    /// Requests tried, opens closed, locks ended and the like, so far.
+    pub(super) work: u64,
     pub(super) clients: BTreeMap<ClientId, Client>,
     pub(super) identities: HashMap<Identity, ClientId>,
     pub(super) opens: HashMap<OpenId, Open>,
     pub(super) inodes: HashMap<InodeId, Inode>,
     pub(super) requests: HashMap<RequestId, Request>,
-    pub(super) asks: HashMap<AskId, InodeId>,
+    /// Of what, and for ranges whose.
+    pub(super) asks: HashMap<AskId, (InodeId, Option<Owner>)>,
     pub(super) schedule: Schedule,
     pub(super) effects: Vec<Effect>,
 }
@@ -63,6 +71,7 @@ impl Table {
             settings,
             reclaim_until,
             numbers,
+            work: 0,
             clients: BTreeMap::new(),
             identities: HashMap::new(),
             opens: HashMap::new(),
@@ -85,17 +94,21 @@ impl Table {
         self.schedule.next()
     }
 
-    /// Revokes, closes and ends what is over by `now`; a bounded number of them, so that the next deadline may be past.
+    /// Revokes, closes and ends what is over by `now`; a bounded amount of it, so that the next deadline may be past.
     /// Every other call that takes the time does this first.
     pub fn expire(&mut self, now: Instant) {
         self.reclaim_until = self.reclaim_until.filter(|until| *until > now);
-        for _ in 0..STEP {
-            let Some(due) = self.schedule.pop(now) else { return };
+        let most = self.work + STEP;
+        while self.work < most {
+            let Some((at, due)) = self.schedule.pop(now) else { return };
+            self.work += 1;
             match due {
                 Due::Recall(inode, holder) => self.revoke(inode, holder, now),
-                Due::Claim(open) => self.lapse(open, now),
+                Due::Claim(client, connection) => self.lapse_first(client, connection, at, now),
+                Due::Reclaimed(client) => self.drop_first_unclaimed(client, now),
                 Due::Backoff(inode, client) => self.end_backoff(inode, client, now),
                 Due::Contention(inode, owner) => self.contention_over(inode, owner, now),
+                Due::Settle(inode) => self.settle(inode, now),
             }
         }
     }
@@ -139,7 +152,7 @@ impl Table {
     /// The owner has no lock left on the inode, nor is one asked for.
     pub(super) fn forget_owner(&mut self, inode: InodeId, owner: Owner) {
         let Some(found) = self.inodes.get(&inode) else { return };
-        if !found.ranges.holds(owner) && found.asks.values().all(|ask| ask.owner != owner) {
+        if !found.ranges.holds(owner) && found.asks_of(owner).next().is_none() {
             self.effects.push(Effect::ForgetOwner { inode, owner });
         }
     }

@@ -209,8 +209,6 @@ fn each_open_that_carries_a_lease_is_told_of_its_recall_and_its_end() {
         effects.into_iter().filter_map(open).collect()
     };
     assert_eq!(opens(rig.upcalls()), [first, second]);
-    rig.table.remind(ann, second);
-    assert_eq!(opens(rig.upcalls()), [first, second]);
     rig.pass(secs(60));
     assert_eq!(opens(rig.upcalls()), [first, second]);
 }
@@ -236,9 +234,11 @@ fn nothing_is_left_of_a_client_that_does_not_come_back() {
 }
 
 #[test]
-fn a_recall_runs_on_while_its_holder_is_away_and_is_repeated_when_it_is_back() {
+fn a_recall_runs_on_while_its_holder_is_away_and_is_repeated_when_it_reclaims_the_lease() {
     let mut rig = Rig::new();
-    let (ann, open) = rig.holder("ann", W);
+    let (ann, first) = rig.holder("ann", W);
+    let open = rig.open(ann, 1, Access::Both);
+    rig.lease(ann, open, W);
     let bob = rig.begin("bob");
     rig.disconnect(ann);
     assert_eq!(rig.try_open(bob, 1, Access::Read, Deny::None), Err(Refusal::Recalling));
@@ -246,13 +246,20 @@ fn a_recall_runs_on_while_its_holder_is_away_and_is_repeated_when_it_is_back() {
     let deadline = rig.now + secs(60);
     rig.pass(secs(10));
     rig.begin("ann");
+    for open in [first, open] {
+        let reply = rig.table.open(ann, reclaim(open, 1, Access::Both), rig.now);
+        assert!(matches!(reply, Reply::Now(Ok(_))));
+    }
+    // It knows of no lease yet.
+    assert_eq!(rig.upcalls(), []);
+    let reply = rig.table.lease(ann, reclaim_lease(open, W), rig.now);
+    assert!(matches!(reply, Reply::Now(Ok(_))));
     let told = rig.upcalls();
     assert_eq!(recalls(&told), [(ann, Keep::Read)]);
-    assert!(matches!(told[0], Effect::Recall { deadline: until, .. } if until == deadline));
-    let reply = rig.table.open(ann, reclaim(open, 1, Access::Both), rig.now);
-    assert!(matches!(reply, Reply::Now(Ok(_))));
+    let repeated = |told: &Effect| matches!(told, Effect::Recall { deadline: until, open: of, .. } if (*until, *of) == (deadline, open));
+    assert!(repeated(&told[0]), "{told:?}");
     rig.pass(secs(50));
-    assert_eq!(revoked(&rig.upcalls()), [ann]);
+    assert_eq!(revoked(&rig.upcalls()), [ann, ann]);
 }
 
 #[test]
@@ -366,4 +373,36 @@ fn a_lock_is_not_reclaimed_before_its_open_is() {
     rig.table.open(ann, reclaim(first, 1, Access::Both), rig.now);
     let reply = rig.table.lock(ann, reclaim_lock(first, 0, 10), rig.now);
     assert_eq!(reply, Reply::Now(Ok(Granted::Locked { advisory: false })));
+}
+
+#[test]
+fn an_open_whose_change_its_client_has_not_heard_of_is_reclaimed_and_narrowed() {
+    let mut rig = Rig::new();
+    let ann = rig.begin("ann");
+    let open = rig.open(ann, 1, Access::Read);
+    let change = ChangeRequest { open, access: Access::Both, deny: Deny::Write };
+    let reply = rig.table.change(ann, change, rig.now);
+    assert!(rig.finished(reply).is_ok());
+    rig.disconnect(ann);
+    rig.begin("ann");
+    // More than it has is another one.
+    let more = OpenRequest { deny: Deny::Both, ..reclaim(open, 1, Access::Read) };
+    assert_eq!(rig.table.open(ann, more, rig.now), Reply::Now(Err(Refusal::NoReclaim)));
+    let reply = rig.table.open(ann, reclaim(open, 1, Access::Read), rig.now);
+    assert_eq!(reply, Reply::Now(Ok(Granted::Opened { open, advisory: false })));
+    assert!(rig.effects().contains(&Effect::SetDeny { inode: FILE, deny: Deny::None }));
+    let shown = rig.table.show(FILE, None).expect("shown");
+    assert_eq!((shown.opens[0].access, shown.opens[0].deny), (Access::Read, Deny::None));
+}
+
+#[test]
+fn an_open_is_not_narrowed_below_what_it_carries() {
+    let mut rig = Rig::new();
+    let (ann, open) = rig.holder("ann", W);
+    rig.disconnect(ann);
+    rig.begin("ann");
+    let reply = rig.table.open(ann, reclaim(open, 1, Access::Read), rig.now);
+    assert_eq!(reply, Reply::Now(Ok(Granted::Opened { open, advisory: false })));
+    let reply = rig.table.lease(ann, reclaim_lease(open, W), rig.now);
+    assert_eq!(reply, Reply::Now(Ok(Granted::Leased { kind: W, advisory: false })));
 }

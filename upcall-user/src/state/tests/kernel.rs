@@ -223,7 +223,7 @@ fn a_lock_that_waits_for_a_local_process_can_be_cancelled_or_be_too_late() {
         assert!(matches!(effects[..], [Effect::AskRange { wait: true, .. }]));
         rig.table.cancel(by[0].0, request, rig.now).expect("cancelled");
         let ask = asks(&effects)[0];
-        assert_eq!(rig.effects(), [Effect::CancelRange { ask, inode: FILE }]);
+        assert_eq!(rig.effects(), [Effect::CancelRange { ask }]);
         rig.table.answered(ask, answer, rig.now);
         assert_eq!(answers(&rig.effects()), [(request, expected)]);
     }
@@ -289,7 +289,7 @@ fn a_lock_that_may_not_wait_is_refused_behind_its_owners_that_waits_for_a_local_
     let second = rig.blocked(by[0], 5, 10, LockKind::Write);
     // Once it is cancelled the outcome is near.
     rig.table.cancel(by[0].0, waiting, rig.now).expect("cancelled");
-    assert_eq!(rig.effects(), [Effect::CancelRange { ask: asked[0], inode: FILE }]);
+    assert_eq!(rig.effects(), [Effect::CancelRange { ask: asked[0] }]);
     rig.table.answered(asked[0], Kernel::Cancelled, rig.now);
     let effects = rig.effects();
     assert_eq!(answers(&effects), [(waiting, Err(Refusal::Cancelled))]);

@@ -5,7 +5,10 @@ use super::*;
 const SHARE: Share = Share { opens: 100, leases: 100, locks: 100, waiting: 100 };
 
 fn rig(client: Share, inode: Share) -> Rig {
-    Rig::with(Settings { limits: Limits { clients: 3, client, inode }, ..Settings::default() })
+    Rig::with(Settings {
+        limits: Limits { clients: 3, client, inode, ..Limits::default() },
+        ..Settings::default()
+    })
 }
 
 /// The limit by client, then the one by inode.

@@ -219,7 +219,7 @@ fn one_who_still_waits_is_told_of_again() {
     let owner = 1;
     let (cookie, open) = (5, ann.1);
     let contention =
-        Effect::Contention { client: ann.0, open, cookie, owner, range: range(0, 10), who: client("bob") };
+        Effect::Contention { client: ann.0, open, cookie, owner, range: range(0, 1), who: client("bob") };
     assert_eq!(told, [contention]);
     rig.pass(secs(4));
     assert_eq!(rig.upcalls(), []);
@@ -278,4 +278,22 @@ fn an_open_forgets_owners_that_have_nothing() {
         rig.effects();
     }
     assert_eq!(rig.table.opens[&open].owners.len(), 0);
+}
+
+#[test]
+fn a_search_for_a_ring_that_takes_too_long_refuses_the_wait() {
+    let limits = Limits { search: 20, ..Limits::default() };
+    let mut rig = Rig::with(Settings { limits, ..Settings::default() });
+    let lockers = ["ann", "bob", "cid", "dan", "eve", "fay", "gus", "hal"].map(|name| rig.locker(name));
+    let [first @ .., writer, another] = lockers;
+    first.into_iter().for_each(|by| rig.lock(by, 0, 10, READ));
+    let waiting = rig.blocked(writer, 0, 10, WRITE);
+    // Six who hold it and the one who waits; and again the six for whom that one waits.
+    rig.blocked(another, 0, 10, WRITE);
+    let third = rig.locker("ian");
+    let request = lock_request(third.1, 0, 10, WRITE, true);
+    assert_eq!(rig.table.lock(third.0, request, rig.now), Reply::Now(Err(Refusal::TooManyWaiting)));
+    rig.effects();
+    first.into_iter().for_each(|by| rig.unlock(by, 0, 10));
+    assert_eq!(answers(&rig.upcalls()), [(waiting, LOCKED)]);
 }

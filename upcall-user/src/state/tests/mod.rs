@@ -9,6 +9,7 @@ mod locks;
 mod model;
 mod opens;
 mod recalls;
+mod work;
 
 use std::time::{Duration, Instant};
 

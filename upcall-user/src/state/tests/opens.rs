@@ -86,7 +86,7 @@ fn an_open_keeps_the_access_that_its_lease_needs() {
     let (ann, open) = rig.holder("ann", W);
     let change = ChangeRequest { open, access: Access::Read, deny: Deny::None };
     let reply = rig.table.change(ann, change, rig.now);
-    assert_eq!(rig.finished(reply), Err(Refusal::CarriesLease));
+    assert_eq!(rig.finished(reply), Err(Refusal::Carries));
     rig.give_back(ann, open, W, Keep::None).expect("returned");
     let reply = rig.table.change(ann, change, rig.now);
     assert_eq!(rig.finished(reply), Ok(Granted::Changed { advisory: false }));
@@ -118,4 +118,25 @@ fn an_open_of_who_may_not_write_is_not_widened_to_writing() {
     let change = ChangeRequest { open, access: Access::Read, deny: Deny::Write };
     let reply = rig.table.change(ann, change, rig.now);
     assert_eq!(rig.finished(reply), Ok(Granted::Changed { advisory: false }));
+}
+
+#[test]
+fn an_open_keeps_the_access_that_its_locks_need() {
+    let mut rig = Rig::new();
+    let (ann, open) = rig.locker("ann");
+    rig.lock((ann, open), 0, 1, LockKind::Write);
+    let change = |rig: &mut Rig, access| {
+        let reply = rig.table.change(ann, ChangeRequest { open, access, deny: Deny::None }, rig.now);
+        rig.finished(reply)
+    };
+    assert_eq!(change(&mut rig, Access::Read), Err(Refusal::Carries));
+    assert!(change(&mut rig, Access::Write).is_ok());
+    assert!(change(&mut rig, Access::Both).is_ok());
+    rig.unlock((ann, open), 0, 1);
+    rig.effects();
+    // One that the kernel is being asked for counts as well.
+    rig.kernel = None;
+    let reply = rig.try_lock((ann, open), 0, 1, LockKind::Write);
+    assert!(matches!(reply, Reply::Later(_)));
+    assert_eq!(change(&mut rig, Access::Read), Err(Refusal::Carries));
 }

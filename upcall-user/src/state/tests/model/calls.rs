@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{
     super::super::{open::Claim, request::What, *},
+    lists::Grant,
     naive::Naive,
 };
 
@@ -20,18 +21,33 @@ impl Naive {
             return now(Refusal::Grace);
         }
         if let Some(id) = wish.reclaim {
-            let denied = self.file(wish.inode).denied;
+            let reads = |it: Access| it != Access::Write;
+            let writes = |it: Access| it != Access::Read;
             let same = |it: &OpenRequest| {
-                (it.inode, it.access, it.deny, it.lease_id, it.cookie)
-                    == (wish.inode, wish.access, wish.deny, wish.lease_id, wish.cookie)
+                (it.inode, it.lease_id, it.cookie) == (wish.inode, wish.lease_id, wish.cookie)
+                    && reads(it.access) >= reads(wish.access)
+                    && writes(it.access) >= writes(wish.access)
+                    && it.deny.union(wish.deny) == it.deny
             };
+            let connection = self.clients.iter().find(|it| it.id == client).and_then(|it| it.connection);
             let awaited = self.opens.iter_mut().find(|it| {
                 (it.holder.client, it.id, it.claim) == (client, id, Claim::Awaited) && same(&it.wish)
             });
             if let Some(open) = awaited {
                 (open.claim, open.until) = (Claim::Reclaimed, None);
+                open.connection = connection.expect("connected");
+                open.grants.iter_mut().for_each(|grant| grant.claimed = false);
+                let open = self.opens.iter().find(|it| it.id == id).expect("an open");
+                let narrowed = self.carried_by(open, wish.access);
+                let open = self.open(id);
+                let known = (if narrowed { wish.access } else { open.wish.access }, wish.deny);
+                if known != (open.wish.access, open.wish.deny) {
+                    (open.wish.access, open.wish.deny) = known;
+                    self.settle(wish.inode);
+                }
+                let denied = self.file(wish.inode).denied;
                 let advisory = denied.union(wish.deny) != denied;
-                return Reply::Now(Ok(Granted::Opened { open: open.id, advisory }));
+                return Reply::Now(Ok(Granted::Opened { open: id, advisory }));
             }
             if !self.in_grace() {
                 return now(Refusal::NoReclaim);
@@ -56,7 +72,8 @@ impl Naive {
 
     pub(super) fn call_close(&mut self, client: ClientId, open: OpenId) -> Result<(), Refusal> {
         self.open_of(client, open)?;
-        self.close(open);
+        let inode = self.close(open);
+        self.settle(inode);
         Ok(())
     }
 
@@ -74,9 +91,18 @@ impl Naive {
             return now(Refusal::Grace);
         }
         if lease.reclaim {
-            let has = open.grants.contains(&lease.kind);
+            let has = open.grants.iter().any(|grant| grant.kind == lease.kind);
             if has && (open.claim != Claim::Fresh || !grace) {
+                let mut grants = self.open(lease.open).grants.iter_mut();
+                if let Some(grant) = grants.find(|it| it.kind == lease.kind && !it.claimed) {
+                    grant.claimed = true;
+                }
                 let advisory = self.file(inode).held < Some(lease.kind);
+                let holder = self.open(lease.open).holder;
+                let known = self.recalls.iter().position(|it| (it.inode, it.holder) == (inode, holder));
+                if let Some(at) = known {
+                    self.tell_recall(at, 1);
+                }
                 return Reply::Now(Ok(Granted::Leased { kind: lease.kind, advisory }));
             }
             if !grace {
@@ -98,12 +124,14 @@ impl Naive {
         if keep == Keep::Read && !open.wish.access.reads() {
             return Err(Refusal::NotCarried);
         }
-        let Some(at) = open.grants.iter().position(|it| *it == kind) else {
+        let held = open.grants.iter().enumerate().filter(|(_, it)| it.kind == kind);
+        // One that is claimed, if there is.
+        let Some((at, _)) = held.max_by_key(|(_, it)| it.claimed) else {
             return if open.had.contains(&kind) { Ok(()) } else { Err(Refusal::NotHeld) };
         };
         let open = self.open(id);
-        open.grants.remove(at);
-        open.grants.extend(keep.kind());
+        let claimed = open.grants.remove(at).claimed || open.claim == Claim::Reclaimed;
+        open.grants.extend(keep.kind().map(|kind| Grant { kind, claimed }));
         open.had.extend(keep.kind());
         self.end_recalls();
         self.settle(inode);
@@ -133,6 +161,7 @@ impl Naive {
         if !lock.reclaim && grace {
             return now(Refusal::Grace);
         }
+        self.claim_lock(client, inode, &lock);
         if lock.reclaim {
             let owner = Owner { client, number: lock.owner };
             let awaited: Vec<_> =

@@ -34,7 +34,7 @@ impl FakeKernel {
                     self.obtain(self.pending.len() - 1, says);
                 }
             }
-            Effect::CancelRange { ask, .. } => {
+            Effect::CancelRange { ask } => {
                 self.pending.iter_mut().filter(|it| it.id == *ask).for_each(|it| it.cancelled = true);
             }
             Effect::SetLease { inode, kind } => {

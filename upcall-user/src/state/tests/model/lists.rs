@@ -8,6 +8,8 @@ pub(super) struct Client {
     pub(super) id: ClientId,
     pub(super) identity: Identity,
     pub(super) connection: Option<Connection>,
+    /// Bytes of locks that it has asked for of opens of an earlier connection; none: too many.
+    pub(super) claims: Option<Vec<Byte>>,
 }
 
 pub(super) struct Open {
@@ -16,8 +18,15 @@ pub(super) struct Open {
     pub(super) wish: OpenRequest,
     pub(super) claim: Claim,
     pub(super) until: Option<Instant>,
-    pub(super) grants: Vec<LeaseKind>,
+    pub(super) connection: Connection,
+    pub(super) grants: Vec<Grant>,
     pub(super) had: Vec<LeaseKind>,
+}
+
+pub(super) struct Grant {
+    pub(super) kind: LeaseKind,
+    /// Since its open was reclaimed.
+    pub(super) claimed: bool,
 }
 
 pub(super) struct Recall {

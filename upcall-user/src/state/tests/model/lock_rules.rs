@@ -16,17 +16,8 @@ impl Naive {
         }
     }
 
-    /// How many ranges the bytes of some make.
     pub(super) fn ranges(&self, such: impl Fn(&Byte) -> bool) -> usize {
-        let starts = |byte: &&Byte| {
-            such(byte)
-                && !self.bytes.iter().any(|it| {
-                    (it.inode, it.owner, it.kind, it.open, it.advisory)
-                        == (byte.inode, byte.owner, byte.kind, byte.open, byte.advisory)
-                        && it.at + 1 == byte.at
-                })
-        };
-        self.bytes.iter().filter(starts).count()
+        ranges(&self.bytes, such)
     }
 
     fn in_the_way(&self, inode: InodeId, owner: Owner, range: Range, kind: LockKind) -> Vec<Owner> {
@@ -141,6 +132,7 @@ impl Naive {
             if !lock.wait && self.waits_in_kernel(inode, owner, range) {
                 return refused(CONFLICT);
             }
+            self.contend(inode, owner, lock);
             return self.later(request, fresh);
         }
         let asks = |such: &dyn Fn(InodeId, ClientId) -> bool| {
@@ -167,11 +159,7 @@ impl Naive {
                 .later(request, fresh)
                 .or_else(|| self.ask(request, Asked::Range(owner, range, kind)));
         }
-        for by in self.in_the_way(inode, owner, range, kind) {
-            if !self.contended.iter().any(|it| (it.0, it.1) == (inode, by)) {
-                self.tell_contention(inode, by);
-            }
-        }
+        self.contend(inode, owner, lock);
         if !lock.wait || lock.reclaim {
             return refused(CONFLICT);
         }
@@ -179,6 +167,14 @@ impl Naive {
             return refused(Refusal::Deadlock);
         }
         self.later(request, fresh)
+    }
+
+    fn contend(&mut self, inode: InodeId, owner: Owner, lock: &LockRequest) {
+        for by in self.in_the_way(inode, owner, lock.range, lock.kind) {
+            if !self.contended.iter().any(|it| (it.0, it.1) == (inode, by)) {
+                self.tell_contention(inode, by);
+            }
+        }
     }
 
     fn tell_contention(&mut self, inode: InodeId, by: Owner) {
@@ -205,4 +201,17 @@ fn conflicts(byte: &Byte, inode: InodeId, owner: Owner, range: Range, kind: Lock
         && range.start() <= byte.at
         && byte.at <= range.last()
         && kind.conflicts(byte.kind)
+}
+
+/// How many ranges some of the bytes make.
+pub(super) fn ranges(bytes: &[Byte], such: impl Fn(&Byte) -> bool) -> usize {
+    let starts = |byte: &&Byte| {
+        such(byte)
+            && !bytes.iter().any(|it| {
+                (it.inode, it.owner, it.kind, it.open, it.advisory)
+                    == (byte.inode, byte.owner, byte.kind, byte.open, byte.advisory)
+                    && it.at + 1 == byte.at
+            })
+    };
+    bytes.iter().filter(starts).count()
 }

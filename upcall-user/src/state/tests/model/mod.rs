@@ -1,6 +1,7 @@
 //! Random requests, disconnections, reclaims, time and answers of the kernel, of table and model alike.
 
 mod calls;
+mod claims;
 mod invariants;
 mod kernel;
 mod lists;
@@ -32,8 +33,9 @@ enum Op {
     Lock(usize, LockRequest),
     Unlock(usize, u64, Range),
     Cancel(usize),
-    /// A request of what an open that awaits it had.
-    Reclaim(usize),
+    /// Of an open that awaits it; and of what it carries, that of which there is a bit.
+    Reclaim(usize, u16),
+    Reclaimed(u8),
     Obtain(usize, Kernel),
     Answer(usize, Kernel),
     Breaks(InodeId, Keep),
@@ -126,7 +128,8 @@ fn ops() -> impl Strategy<Value = Op> {
         12 => lock(),
         4 => (at(), 0..2u64, range()).prop_map(|(at, owner, range)| Op::Unlock(at, owner, range)),
         1 => at().prop_map(Op::Cancel),
-        2 => at().prop_map(Op::Reclaim),
+        4 => (at(), any::<u16>()).prop_map(|(at, what)| Op::Reclaim(at, what)),
+        1 => (0..3u8).prop_map(Op::Reclaimed),
         3 => (at(), says()).prop_map(|(at, says)| Op::Obtain(at, says)),
         20 => (at(), says()).prop_map(|(at, says)| Op::Answer(at, says)),
         1 => (file(), keep()).prop_map(|(file, keep)| Op::Breaks(file, keep)),

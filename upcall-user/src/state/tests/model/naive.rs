@@ -77,7 +77,7 @@ impl Naive {
     /// The strongest lease of a holder.
     pub(super) fn held(&self, inode: InodeId, holder: Holder) -> Option<LeaseKind> {
         let own = self.opens.iter().filter(|open| open.wish.inode == inode && open.holder == holder);
-        own.flat_map(|open| open.grants.iter().copied()).max()
+        own.flat_map(|open| open.grants.iter().map(|grant| grant.kind)).max()
     }
 
     pub(super) fn holders(&self, inode: InodeId) -> Vec<Holder> {
@@ -90,24 +90,37 @@ impl Naive {
 
     pub(super) fn advance(&mut self, now: Instant) {
         self.now = now;
+        let mut touched = std::collections::BTreeSet::new();
         loop {
             let recalls = self.recalls.iter().map(|it| (it.deadline, Due::Recall(it.inode, it.holder)));
-            let claims = self.opens.iter().filter_map(|it| Some((it.until?, Due::Claim(it.id))));
+            let claim = |it: &Open| Some((it.until?, Due::Claim(it.holder.client, it.connection)));
+            let claims = self.opens.iter().filter_map(claim);
             let backoff = self.backoff.iter().map(|it| (it.2, Due::Backoff(it.0, it.1)));
             let contended = self.contended.iter().map(|it| (it.2, Due::Contention(it.0, it.1)));
             let all = recalls.chain(claims).chain(backoff).chain(contended);
-            let Some((_, due)) = all.filter(|(at, _)| *at <= now).min() else { return };
+            let Some((_, due)) = all.filter(|(at, _)| *at <= now).min() else { break };
             match due {
-                Due::Recall(inode, holder) => self.revoke(inode, holder),
-                Due::Claim(open) => self.close(open),
+                Due::Recall(inode, holder) => {
+                    self.revoke(inode, holder);
+                    touched.insert(inode);
+                }
+                Due::Claim(client, connection) => {
+                    let lapses = |it: &&Open| {
+                        (it.holder.client, it.connection) == (client, connection) && it.until.is_some()
+                    };
+                    let open = self.opens.iter().filter(lapses).map(|it| it.id).min().expect("an open");
+                    touched.insert(self.close(open));
+                }
                 Due::Backoff(inode, client) => {
                     self.backoff.retain(|it| (it.0, it.1) != (inode, client));
-                    self.settle(inode);
+                    touched.insert(inode);
                     self.end_if_gone(client);
                 }
                 Due::Contention(inode, owner) => self.contention_over(inode, owner),
+                Due::Reclaimed(_) | Due::Settle(_) => unreachable!("done at once"),
             }
         }
+        touched.into_iter().for_each(|inode| self.settle(inode));
     }
 
     pub(super) fn begin(&mut self, identity: Identity, connection: Connection) -> ClientId {
@@ -119,16 +132,10 @@ impl Naive {
         }
         if let Some(known) = self.clients.iter_mut().find(|it| it.identity == identity) {
             known.connection = Some(connection);
-            let id = known.id;
-            for at in 0..self.recalls.len() {
-                if self.recalls[at].holder.client == id {
-                    self.tell_recall(at);
-                }
-            }
-            return id;
+            return known.id;
         }
         let id = ClientId(self.number());
-        self.clients.push(Client { id, identity, connection: Some(connection) });
+        self.clients.push(Client { id, identity, connection: Some(connection), claims: Some(Vec::new()) });
         id
     }
 
@@ -137,6 +144,7 @@ impl Naive {
             return;
         };
         client.connection = None;
+        client.claims = Some(Vec::new());
         let inodes: std::collections::BTreeSet<_> =
             self.requests.iter().filter(|it| it.client == id).map(|it| it.inode).collect();
         for request in self.requests.extract_if(.., |it| it.client == id).collect::<Vec<_>>() {
@@ -162,7 +170,8 @@ impl Naive {
         self.clients.retain(|it| it.id != id || it.connection.is_some() || keeps);
     }
 
-    pub(super) fn close(&mut self, id: OpenId) {
+    /// Its file is to be settled.
+    pub(super) fn close(&mut self, id: OpenId) -> InodeId {
         let (client, inode) = (self.open(id).holder.client, self.open(id).wish.inode);
         for request in self.requests.clone() {
             let of = match request.what {
@@ -182,8 +191,8 @@ impl Naive {
             self.owner_changed(inode, byte.owner);
         }
         self.opens.retain(|open| open.id != id);
-        self.settle(inode);
         self.end_if_gone(client);
+        inode
     }
 
     pub(super) fn finish(&mut self, id: RequestId, answer: &Result<Granted, Refusal>) {

@@ -2,7 +2,7 @@
 
 use super::{
     super::super::{open::Claim, request::What, *},
-    lists::{Ask, Asked, Open, Recall, Request},
+    lists::{Ask, Asked, Grant, Open, Recall, Request},
     naive::Naive,
 };
 
@@ -28,14 +28,25 @@ impl Naive {
             }
             What::Change(change) => {
                 let open = self.opens.iter().find(|it| it.id == change.open).expect("an open");
-                if open.grants.iter().any(|kind| !change.access.carries(*kind)) {
-                    return refused(Refusal::CarriesLease);
+                if !self.carried_by(open, change.access) {
+                    return refused(Refusal::Carries);
                 }
                 self.share(request, open.holder, change.access, change.deny, fresh, Some(change.open))
             }
             What::Lease(lease) => self.lease(request, lease, fresh),
             What::Lock(lock) => self.lock(request, &lock, fresh),
         }
+    }
+
+    /// Whether an open of that access could carry what this one does.
+    pub(super) fn carried_by(&self, open: &Open, access: Access) -> bool {
+        let asked = self.requests.iter().filter_map(|it| match it.what {
+            What::Lock(lock) if self.asks.iter().any(|ask| ask.request == Some(it.id)) => Some(lock),
+            _ => None,
+        });
+        open.grants.iter().all(|grant| access.carries(grant.kind))
+            && self.bytes.iter().filter(|it| it.open == open.id).all(|it| access.locks(it.kind))
+            && asked.filter(|it| it.open == open.id).all(|it| access.locks(it.kind))
     }
 
     pub(super) fn later(&self, request: &Request, fresh: bool) -> Answer {
@@ -111,7 +122,10 @@ impl Naive {
             (None, What::Open(wish)) => {
                 let id = OpenId(self.number());
                 let (grants, had) = (Vec::new(), Vec::new());
-                self.opens.push(Open { id, holder, wish, claim: Claim::Fresh, until: None, grants, had });
+                let by = self.clients.iter().find(|it| it.id == holder.client);
+                let connection = by.and_then(|it| it.connection).expect("connected");
+                let claim = Claim::Fresh;
+                self.opens.push(Open { id, holder, wish, claim, until: None, connection, grants, had });
                 Some(Ok(Granted::Opened { open: id, advisory }))
             }
             _ => unreachable!("an open or a change"),
@@ -160,7 +174,7 @@ impl Naive {
             return self.later(request, fresh).or_else(|| self.ask(request, Asked::Lease(kind)));
         }
         let open = self.open(lease.open);
-        open.grants.push(kind);
+        open.grants.push(Grant { kind, claimed: open.claim == Claim::Reclaimed });
         open.had.push(kind);
         Some(Ok(Granted::Leased { kind, advisory: held < Some(kind) }))
     }
@@ -175,23 +189,23 @@ impl Naive {
                 Some(at) if self.recalls[at].keep <= keep => {}
                 Some(at) => {
                     self.recalls[at].keep = keep;
-                    self.tell_recall(at);
+                    self.tell_recall(at, self.carriers(inode, holder));
                 }
                 None => {
                     let deadline = self.now + self.settings.recall;
                     self.recalls.push(Recall { inode, holder, keep, deadline, extended: false });
-                    self.tell_recall(self.recalls.len() - 1);
+                    self.tell_recall(self.recalls.len() - 1, self.carriers(inode, holder));
                 }
             }
         }
     }
 
-    pub(super) fn tell_recall(&mut self, at: usize) {
+    pub(super) fn tell_recall(&mut self, at: usize, times: usize) {
         let Recall { inode, holder, keep, deadline, .. } = self.recalls[at];
         if self.connected(holder.client) {
             let held = self.held(inode, holder).expect("a lease");
             let told = format!("recall {holder:?} {held:?} {keep:?} {deadline:?}");
-            self.said.extend(vec![told; self.carriers(inode, holder)]);
+            self.said.extend(vec![told; times]);
         }
     }
 
@@ -213,7 +227,6 @@ impl Naive {
         self.end_recalls();
         self.backoff.retain(|it| (it.0, it.1) != (inode, holder.client));
         self.backoff.push((inode, holder.client, self.now + self.settings.backoff));
-        self.settle(inode);
     }
 
     /// Those recalls are over of which no more is left than may be kept.

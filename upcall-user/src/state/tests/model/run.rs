@@ -30,8 +30,11 @@ impl Run {
     pub(super) fn new(restarted: bool, small: bool) -> Self {
         let now = Instant::now();
         let share = Share { opens: 5, leases: 4, locks: 8, waiting: 3 };
-        let limits =
-            if small { Limits { clients: 3, client: share, inode: share } } else { Limits::default() };
+        let limits = if small {
+            Limits { clients: 3, client: share, inode: share, ..Limits::default() }
+        } else {
+            Limits::default()
+        };
         let settings = Settings { limits, ..Settings::default() };
         let reclaim_until = restarted.then(|| now + Duration::from_secs(15));
         let mut run = Self {
@@ -105,16 +108,10 @@ impl Run {
                 let told = self.table.open(by, wish, now);
                 self.reply(by, told, expected);
             }
-            Op::Reclaim(at) => {
-                let awaited: Vec<_> =
-                    self.naive.opens.iter().filter(|it| it.claim == Claim::Awaited).collect();
-                if let Some(open) = awaited.get(at % awaited.len().max(1)) {
-                    let (by, wish) =
-                        (open.holder.client, OpenRequest { reclaim: Some(open.id), ..open.wish });
-                    let expected = self.naive.call_open(by, wish);
-                    let told = self.table.open(by, wish, now);
-                    self.reply(by, told, expected);
-                }
+            Op::Reclaim(at, what) => self.reclaim(at, what),
+            Op::Reclaimed(by) => {
+                let by = self.clients[usize::from(by)];
+                assert_eq!(self.table.reclaimed(by, now), self.naive.call_reclaimed(by));
             }
             Op::Change(at, access, deny) => {
                 let (by, open) = self.pick(at);
@@ -196,6 +193,41 @@ impl Run {
                 self.naive.advance(self.now);
                 self.table.expire(self.now);
             }
+        }
+    }
+
+    /// Of an open, what has a bit: each of its leases, and of its locks each byte, as what it is or less.
+    fn reclaim(&mut self, at: usize, what: u16) {
+        let awaited: Vec<_> = self.naive.opens.iter().filter(|it| it.claim == Claim::Awaited).collect();
+        let Some(open) = awaited.get(at % awaited.len().max(1)) else { return };
+        let (by, id, now) = (open.holder.client, open.id, self.now);
+        let chosen = |bit: usize| what & 1 << (bit % 16) != 0;
+        // As what it has, or, now and then, as less or as something else.
+        let (access, deny) = match what % 8 {
+            0 => (Access::Read, Deny::None),
+            1 => (Access::Both, Deny::Write),
+            _ => (open.wish.access, open.wish.deny),
+        };
+        let wish = OpenRequest { reclaim: Some(id), access, deny, ..open.wish };
+        let leases: Vec<LeaseKind> = open.grants.iter().map(|it| it.kind).collect();
+        let bytes: Vec<_> = self.naive.bytes.iter().filter(|it| it.open == id).copied().collect();
+        let expected = self.naive.call_open(by, wish);
+        let told = self.table.open(by, wish, now);
+        self.reply(by, told, expected);
+        for (_, kind) in leases.into_iter().enumerate().filter(|(bit, _)| chosen(*bit)) {
+            let lease = LeaseRequest { open: id, kind, reclaim: true, advisory_ok: false };
+            let expected = self.naive.call_lease(by, lease);
+            let told = self.table.lease(by, lease, now);
+            self.reply(by, told, expected);
+        }
+        for (bit, byte) in bytes.into_iter().enumerate().filter(|(bit, _)| chosen(bit + 2)) {
+            let kind = if chosen(bit + 9) { byte.kind } else { LockKind::Read };
+            let (range, owner) = (Range::between(byte.at, byte.at), byte.owner.number);
+            let lock =
+                LockRequest { open: id, owner, kind, range, wait: false, reclaim: true, advisory_ok: false };
+            let expected = self.naive.call_lock(by, lock);
+            let told = self.table.lock(by, lock, now);
+            self.reply(by, told, expected);
         }
     }
 
