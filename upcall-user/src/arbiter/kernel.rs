@@ -10,7 +10,7 @@ use std::{
 
 use tokio::{sync::oneshot, time::timeout};
 use upcall_common::{
-    abi::Key,
+    abi::{Key, Offsets},
     wire::{self, Code},
 };
 
@@ -22,7 +22,10 @@ use super::{
     run::{SCAN, Task},
 };
 use crate::{
-    hold::{self, Access, Break, Breakers, Leases, RangeError, RangeKind, Ranges, Search, Shares, reopen},
+    hold::{
+        self, Access, Break, Breakers, Leases, Programs, RangeError, RangeKind, Ranges, Search, Shares,
+        reopen,
+    },
     state::{
         AskId, ClientId, Connection, Deny, InodeId, Kernel as Answer, LeaseKind, OpenId, Owner, Range, Who,
     },
@@ -60,17 +63,19 @@ pub(super) struct Kernel {
     waits: HashMap<AskId, oneshot::Sender<()>>,
 }
 
-/// Files that the kernel may be told to deny at a time: an entry of a preallocated map each.
-const MOST_DENIED: u32 = 65_536;
-
 impl Kernel {
-    pub(super) fn new(switches: Switches) -> io::Result<Self> {
+    pub(super) fn new(switches: Switches, offsets: &Offsets) -> io::Result<Self> {
+        const ADVISORY: &str = "share reservations are advisory";
         let leases = switches.leases.then(Leases::new).transpose()?;
-        let breakers = switches.leases.then(|| available("who breaks leases is not known", Breakers::load()));
-        let shares =
-            switches.shares.then(|| available("share reservations are advisory", Shares::load(MOST_DENIED)));
+        let denies = switches.shares && available(ADVISORY, Shares::check()).is_some();
+        let mut programs = (switches.leases || denies)
+            .then(|| available("nothing is known of local processes", Programs::open(offsets)))
+            .flatten();
+        let breakers = programs.as_mut().filter(|_| switches.leases).map(Programs::breakers);
+        let breakers = breakers.and_then(|loaded| available("who breaks leases is not known", loaded));
+        let shares = programs.filter(|_| denies).map(Programs::shares);
+        let shares = shares.and_then(|loaded| available(ADVISORY, loaded));
         let delegates = switches.leases && hold::delegates();
-        let (breakers, shares) = (breakers.flatten(), shares.flatten());
         Ok(Self { leases, breakers, shares, delegates, waits: HashMap::new() })
     }
 

@@ -46,7 +46,7 @@ pub use refusal::Refusal;
 
 use crate::sys::lease;
 pub use crate::{
-    source::{Breakers, Deny, Shares, Unsupported},
+    source::{Breakers, Deny, Programs, Shares, Unsupported},
     sys::lease::Sort,
 };
 

@@ -23,23 +23,23 @@ use tests::{
     scene::Scene,
 };
 use tokio::time::timeout;
-use upcall_user::hold::{Break, Breakers, LeaseKey, LeaseKind, Leases, Refusal, Sort};
+use upcall_user::hold::{Break, LeaseKey, LeaseKind, Leases, Refusal, Sort};
 
 use crate::trials::Trials;
 
 pub(crate) fn add(trials: &mut Trials<'_>) {
-    trials.on_each("a_local_open_waits_until_the_lease_is_given_up", waits);
-    trials.on_each("a_reader_goes_on_when_a_write_lease_is_downgraded", downgraded);
-    trials.on_each("an_open_that_may_not_wait_is_refused_and_breaks_the_lease", refused_at_once);
-    trials.on_each("a_lease_is_refused_beside_an_opener_and_says_why", beside);
-    trials.on_each("a_thousand_leases_broken_at_once_are_all_told", |fs| many(fs, None));
-    trials.on_each("a_thousand_leases_are_told_by_a_queue_of_two_signals", |fs| many(fs, Some(2)));
+    trials.on_each("hold::a_local_open_waits_until_the_lease_is_given_up", waits);
+    trials.on_each("hold::a_reader_goes_on_when_a_write_lease_is_downgraded", downgraded);
+    trials.on_each("hold::an_open_that_may_not_wait_is_refused_and_breaks_the_lease", refused_at_once);
+    trials.on_each("hold::a_lease_is_refused_beside_an_opener_and_says_why", beside);
+    trials.on_each("hold::a_thousand_leases_broken_at_once_are_all_told", |fs| many(fs, None));
+    trials.on_each("hold::a_thousand_leases_are_told_by_a_queue_of_two_signals", |fs| many(fs, Some(2)));
     for name in ["ext4", "xfs", "tmpfs"] {
-        trials.on(name, "whoever_breaks_a_lease_is_known", breaker);
+        trials.on(name, "hold::whoever_breaks_a_lease_is_known", breaker);
     }
-    trials.on_each("a_delegation_holds_new_entries", |fs| delegated(fs, Attempt::Mkdir));
-    trials.on_each("a_delegation_holds_changes_of_attributes", |fs| delegated(fs, Attempt::Chmod));
-    trials.on_each("a_delegation_holds_removal", |fs| delegated(fs, Attempt::Unlink));
+    trials.on_each("hold::a_delegation_holds_new_entries", |fs| delegated(fs, Attempt::Mkdir));
+    trials.on_each("hold::a_delegation_holds_changes_of_attributes", |fs| delegated(fs, Attempt::Chmod));
+    trials.on_each("hold::a_delegation_holds_removal", |fs| delegated(fs, Attempt::Unlink));
 }
 
 fn take(leases: &mut Leases, file: &Path, kind: LeaseKind) -> Result<Option<LeaseKey>> {
@@ -241,7 +241,7 @@ fn delegated(filesystem: &Filesystem, attempt: Attempt) -> Result<Completion> {
 }
 
 fn breaker(filesystem: &Filesystem) -> Result<Completion> {
-    let mut breakers = match Breakers::load() {
+    let mut breakers = match super::programs()?.breakers() {
         Ok(breakers) => breakers,
         Err(why) => return Ok(Completion::ignored_with(why.to_string())),
     };

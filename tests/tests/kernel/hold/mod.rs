@@ -8,6 +8,7 @@ use std::{os::unix::fs::MetadataExt, path::Path};
 
 use tests::Result;
 use upcall_common::abi::Key;
+use upcall_user::{hold::Programs, source::Layout};
 
 use crate::trials::Trials;
 
@@ -15,6 +16,10 @@ pub(crate) fn add(trials: &mut Trials<'_>) {
     leases::add(trials);
     ranges::add(trials);
     shares::add(trials);
+}
+
+fn programs() -> Result<Programs> {
+    Ok(Programs::open(&Layout::of_running_kernel()?.offsets()?)?)
 }
 
 /// On filesystems where it can be told from the outside.
