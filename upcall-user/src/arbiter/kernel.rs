@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     hold::{
-        self, Access, Break, Breakers, Leases, Programs, RangeError, RangeKind, Ranges, Search, Shares,
+        self, Access, Break, Leases, Programs, RangeError, RangeKind, Ranges, Search, SharedLease, Shares,
         reopen,
     },
     state::{
@@ -39,10 +39,18 @@ pub(super) enum Event {
 }
 
 pub(super) enum Outcome {
-    Lease { ask: AskId, inode: InodeId, kind: LeaseKind, opened: io::Result<OwnedFd> },
+    Lease { ask: AskId, inode: InodeId, kind: LeaseKind, opened: Result<Opened, hold::Refusal> },
     Deny { ask: AskId, inode: InodeId, before: Deny, wanted: Deny, searched: io::Result<Search> },
     Range { ask: AskId, answer: Answer },
     Tested { test: Test, found: Option<hold::Conflict> },
+}
+
+/// By what a lease is held.
+pub(super) enum Opened {
+    /// A description of the daemon's.
+    Own(OwnedFd),
+    /// The holder's, who goes on writing by it.
+    Shared(SharedLease),
 }
 
 /// A LOCK_TEST.
@@ -56,7 +64,6 @@ pub(super) struct Test {
 /// The kernel's means, as far as they are enabled and there.
 pub(super) struct Kernel {
     leases: Option<Leases>,
-    breakers: Option<Breakers>,
     shares: Option<Shares>,
     delegates: bool,
     /// Of locks that are waited for: gone, the wait ends.
@@ -66,17 +73,21 @@ pub(super) struct Kernel {
 impl Kernel {
     pub(super) fn new(switches: Switches, offsets: &Offsets) -> io::Result<Self> {
         const ADVISORY: &str = "share reservations are advisory";
-        let leases = switches.leases.then(Leases::new).transpose()?;
         let denies = switches.shares && available(ADVISORY, Shares::check()).is_some();
         let mut programs = (switches.leases || denies)
-            .then(|| available("nothing is known of local processes", Programs::open(offsets)))
+            .then(|| available("local processes are not held", Programs::open(offsets)))
             .flatten();
-        let breakers = programs.as_mut().filter(|_| switches.leases).map(Programs::breakers);
-        let breakers = breakers.and_then(|loaded| available("who breaks leases is not known", loaded));
+        let breaks = programs.as_mut().filter(|_| switches.leases).map(Programs::breaks);
+        let breaks = breaks.and_then(|loaded| available("leases are advisory", loaded));
+        let leases = breaks.map(Leases::new).transpose()?;
         let shares = programs.filter(|_| denies).map(Programs::shares);
         let shares = shares.and_then(|loaded| available(ADVISORY, loaded));
-        let delegates = switches.leases && hold::delegates();
-        Ok(Self { leases, breakers, shares, delegates, waits: HashMap::new() })
+        let delegates = leases.is_some() && hold::delegates();
+        Ok(Self { leases, shares, delegates, waits: HashMap::new() })
+    }
+
+    pub(super) fn leases(&self) -> bool {
+        self.leases.is_some()
     }
 
     pub(super) fn denies(&self) -> bool {
@@ -93,10 +104,6 @@ impl Kernel {
             Some(leases) => leases.broken().await,
             None => std::future::pending().await,
         }
-    }
-
-    pub(super) fn breaker(&mut self, key: Key) -> Option<u32> {
-        self.breakers.as_mut()?.take(key).filter(|&pid| pid != 0)
     }
 
     fn deny(&mut self, key: Key, deny: Deny) -> bool {
@@ -129,21 +136,15 @@ impl Task {
             return self.answered(ask, answer);
         }
         let passed = file.passed.iter().find(|(of, _)| kind == LeaseKind::Write && *of == open);
-        if let Some((_, passed)) = passed {
-            let taken = passed.try_clone().map_err(hold::Refusal::from);
-            let answer = match taken.and_then(|passed| leases.take_shared(passed)) {
-                Ok(lease) => {
-                    self.files.set_lease(inode, lease);
-                    Answer::Held
-                }
-                Err(refusal) => refused(&refusal, !file.owners.is_empty()),
-            };
-            return self.answered(ask, answer);
-        }
+        let passed = passed.map(|(_, passed)| passed.try_clone()).transpose();
         file.taking = true;
         let found = Arc::clone(&file.found);
         self.events.spawn(async move {
-            let opened = on_thread(move || reopen(found.fd.as_fd(), Access::Read)).await;
+            let open = move || match passed? {
+                Some(passed) => Ok(hold::share(passed).map(Opened::Shared)),
+                None => reopen(found.fd.as_fd(), Access::Read).map(|own| Ok(Opened::Own(own))),
+            };
+            let opened = on_thread(open).await.map_err(hold::Refusal::from).flatten();
             Event::Kernel(Outcome::Lease { ask, inode, kind, opened })
         });
     }
@@ -300,13 +301,22 @@ impl Task {
         }
     }
 
-    fn lease_opened(&mut self, inode: InodeId, kind: LeaseKind, opened: io::Result<OwnedFd>) -> Answer {
+    fn lease_opened(
+        &mut self,
+        inode: InodeId,
+        kind: LeaseKind,
+        opened: Result<Opened, hold::Refusal>,
+    ) -> Answer {
         let Some((file, leases)) = self.files.get_mut(inode).zip(self.kernel.leases.as_mut()) else {
             return Answer::Unsupported;
         };
         file.taking = false;
-        let taken = opened.map_err(hold::Refusal::from);
-        match taken.and_then(|opened| leases.take_by(opened, file.sort(), kind.into())) {
+        let key = file.found.key;
+        let taken = opened.and_then(|opened| match opened {
+            Opened::Own(opened) => leases.take_by(opened, key, file.sort(), kind.into()),
+            Opened::Shared(lease) => Ok(leases.adopt(lease, key)),
+        });
+        match taken {
             Ok(lease) => {
                 self.files.set_lease(inode, lease);
                 Answer::Held

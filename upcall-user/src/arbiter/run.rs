@@ -181,7 +181,7 @@ impl Task {
             leases,
             shares,
             locks,
-            kernel_leases: leases,
+            kernel_leases: self.kernel.leases(),
             kernel_denies: self.kernel.denies(),
             directories: self.kernel.delegates(),
         }
@@ -205,8 +205,7 @@ impl Task {
         if crate::sabotage::yields_lease() {
             self.set_lease(inode, None);
         }
-        let Some(file) = self.files.get(inode) else { return };
-        let who = self.kernel.breaker(file.found.key).map_or(Who::Unknown, Who::Process);
+        let who = broken.by.map_or(Who::Unknown, Who::Process);
         self.table.lease_breaks(inode, keep(broken.keep), who, Instant::now());
     }
 

@@ -22,8 +22,7 @@ use upcall_user::hold::{Access, Deny, Opener, Search, find_opener};
 use crate::trials::Trials;
 
 pub(crate) fn add(trials: &mut Trials<'_>) {
-    // Where the key can be told from the outside.
-    for name in ["ext4", "xfs", "tmpfs"] {
+    for name in super::TOLD {
         trials.on(name, "hold::what_is_denied_cannot_be_opened_until_it_is_released", denied);
     }
     trials.on_each("hold::openers_from_before_are_found", found);

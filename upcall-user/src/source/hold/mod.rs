@@ -1,13 +1,13 @@
 //! The BPF programs for what is held for clients: who breaks leases, and who may not open what. Loaded beside the
 //! source's, when somebody needs them, and never pinned: they end with the daemon.
 
-mod breakers;
+mod breaks;
 mod shares;
 
 use aya::{Btf, Ebpf, EbpfLoader, maps::Map, programs::ProgramError};
-use upcall_common::abi::{Offsets, maps};
+use upcall_common::abi::{Broken, Offsets, maps};
 
-pub use breakers::Breakers;
+pub use breaks::Breaks;
 pub use shares::{Deny, Shares};
 
 use super::{error::describe, load::OBJECT};
@@ -26,6 +26,12 @@ impl Unsupported {
 /// Files that may be denied at a time.
 const MOST_DENIED: u32 = 65_536;
 
+/// Breaks that may wait to be read: of more, every lease is looked at.
+pub const ROOM: u32 = RING_BYTES / (RECORD_HEADER + size_of::<Broken>() as u32);
+const RING_BYTES: u32 = 1 << 16;
+/// BPF_RINGBUF_HDR_SZ
+const RECORD_HEADER: u32 = 8;
+
 /// An instance of the object of its own, for all of it: to open one takes long. What is not asked of it is not loaded
 /// into the kernel.
 pub struct Programs {
@@ -41,14 +47,16 @@ impl Programs {
             .btf(Some(&btf))
             .override_global("OFFSETS", &offsets.words(), true)
             .override_global("DAEMON", &std::process::id(), true)
+            .map_max_entries(maps::BREAKS, RING_BYTES)
             .map_max_entries(maps::DENIED, MOST_DENIED)
             .load(OBJECT)
             .map_err(Unsupported::because)?;
         Ok(Self { ebpf, btf })
     }
 
-    pub fn breakers(&mut self) -> Result<Breakers, Unsupported> {
-        Breakers::load(self)
+    /// To be called in the runtime that is to wait for them.
+    pub fn breaks(&mut self) -> Result<Breaks, Unsupported> {
+        Breaks::load(self)
     }
 
     pub fn shares(mut self) -> Result<Shares, Unsupported> {
