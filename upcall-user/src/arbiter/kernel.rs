@@ -313,13 +313,13 @@ impl Task {
         file.taking = false;
         let key = file.found.key;
         let taken = opened.and_then(|opened| match opened {
-            Opened::Own(opened) => leases.take_by(opened, key, file.sort(), kind.into()),
-            Opened::Shared(lease) => Ok(leases.adopt(lease, key)),
+            Opened::Own(opened) => Ok((leases.take_by(opened, key, file.sort(), kind.into())?, Answer::Held)),
+            Opened::Shared(lease) => Ok((leases.adopt(lease, key), Answer::HeldWhole)),
         });
         match taken {
-            Ok(lease) => {
+            Ok((lease, answer)) => {
                 self.files.set_lease(inode, lease);
-                Answer::Held
+                answer
             }
             // The descriptions of its locks are in the way.
             Err(refusal) => refused(&refusal, !file.owners.is_empty()),
