@@ -20,6 +20,7 @@ use crate::{
     entry, exclusion,
     long_write::{self, Means},
     op::{self, Change},
+    sharer,
     stuck_write::StuckWrite,
     writer_client,
 };
@@ -241,6 +242,7 @@ pub fn play() -> Option<Result<()>> {
         [PERFORM] => Some(serve()),
         [coherence::ROLE, post] => Some(coherence::play(post)),
         [exclusion::ROLE, post] => Some(exclusion::play(post)),
+        [sharer::ROLE, address, victim, file] => Some(sharer::play(address, victim, Path::new(file))),
         [WRITER_CLIENT, address, own, file] => {
             Some(writer_client::run(address, Path::new(file), own == "own"))
         }

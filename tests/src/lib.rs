@@ -19,6 +19,7 @@ pub mod own;
 pub mod program;
 pub mod raw;
 pub mod scene;
+pub mod sharer;
 pub mod state;
 mod stuck_write;
 mod sys;

@@ -6,11 +6,12 @@ use aya_ebpf::{
     macros::{btf_tracepoint, lsm},
     programs::{BtfTracePointContext, LsmContext},
 };
-use upcall_common::abi::{DENY_READ, DENY_WRITE};
+use upcall_common::abi::{Broken, DENY_READ, DENY_WRITE};
 
 use crate::{
+    atomic,
     kernel::{self, Ptr, load, offset},
-    maps::{BREAKERS, DENIED},
+    maps::{BREAKS, BREAKS_LOST, DENIED},
 };
 
 /// The daemon, which may open what it denies to others.
@@ -32,8 +33,13 @@ pub fn break_lease_noblock(ctx: BtfTracePointContext) -> i32 {
 
 #[inline(always)]
 fn breaks(inode: Ptr) -> i32 {
-    // Without memory for it nobody knows who it was.
-    let _ = BREAKERS.insert(kernel::key(inode), kernel::originator(), 0);
+    let broken = Broken { inode: kernel::key(inode), by: kernel::originator(), pad: 0 };
+    if BREAKS.output::<Broken>(broken, 0).is_err()
+        && let Some(lost) = BREAKS_LOST.get_ptr_mut(0)
+    {
+        // SAFETY: the map returned it.
+        unsafe { atomic::add(lost, 1) };
+    }
     0
 }
 

@@ -73,9 +73,11 @@ pub struct Direct {
 
 /// More than `struct inode` takes on any kernel, debugging ones included.
 pub const INODE_WORDS: usize = 256;
-/// The process that broke a lease of the inode last: only a hint, so that an old one may go.
+
 #[map]
-pub static BREAKERS: LruHashMap<Key, u32> = LruHashMap::with_max_entries(1024, 0);
+pub static BREAKS: RingBuf = RingBuf::with_byte_size(4096, 0);
+#[map]
+pub static BREAKS_LOST: Array<u64> = Array::with_max_entries(1, 0);
 
 /// What may not be opened, and for what: the `DENY_*` bits.
 #[map]

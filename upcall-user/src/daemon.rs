@@ -124,6 +124,7 @@ async fn serve(
         lost,
         attached,
         skips,
+        offsets,
         kernel,
         slots,
         dirty,
@@ -178,7 +179,7 @@ async fn serve(
     let (arbiter, arbitrating) = match exports.switches() {
         switches if switches.any() => {
             let arbiter::Started { arbiter, task } = arbiter::start(
-                arbiter::Settings { switches, table: config.state() },
+                arbiter::Settings { switches, table: config.state(), offsets },
                 &hub,
                 &exports,
                 event_sender.clone(),

@@ -11,6 +11,7 @@ pub(crate) mod mapping;
 pub(crate) mod missing;
 pub(crate) mod open;
 pub(crate) mod shared;
+pub(crate) mod signalled;
 pub(crate) mod swap;
 
 use std::{

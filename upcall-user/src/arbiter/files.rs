@@ -27,6 +27,8 @@ pub(super) struct File {
     size: Option<i64>,
     /// A lease is about to be taken: nothing that would break it may be opened.
     pub(super) taking: bool,
+    /// So often the file may be being opened for locks, by which a lease that is taken meanwhile would break.
+    pub(super) opening: usize,
     pub(super) deny: Deny,
     pub(super) owners: HashMap<Owner, Locks>,
     /// By which holders go on writing. Those of opens that have ended stay until somebody looks.
@@ -50,6 +52,11 @@ impl File {
 
     fn size_now(&self) -> Option<i64> {
         fstat(self.fd()).ok().map(|stat| stat.st_size)
+    }
+
+    /// Whether it may be opened: that would break the daemon's own lease.
+    pub(super) fn may_be_opened(&self) -> bool {
+        self.found.is_local && self.lease.is_none() && !self.taking
     }
 
     pub(super) fn sort(&self) -> Sort {
@@ -80,6 +87,7 @@ impl Files {
             lease: None,
             size: None,
             taking: false,
+            opening: 0,
             deny: Deny::None,
             owners: HashMap::new(),
             passed: Vec::new(),

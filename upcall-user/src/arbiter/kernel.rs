@@ -10,7 +10,7 @@ use std::{
 
 use tokio::{sync::oneshot, time::timeout};
 use upcall_common::{
-    abi::Key,
+    abi::{Key, Offsets},
     wire::{self, Code},
 };
 
@@ -22,7 +22,10 @@ use super::{
     run::{SCAN, Task},
 };
 use crate::{
-    hold::{self, Access, Break, Breakers, Leases, RangeError, RangeKind, Ranges, Search, Shares, reopen},
+    hold::{
+        self, Access, Break, Leases, Programs, RangeError, RangeKind, Ranges, Search, SharedLease, Shares,
+        reopen,
+    },
     state::{
         AskId, ClientId, Connection, Deny, InodeId, Kernel as Answer, LeaseKind, OpenId, Owner, Range, Who,
     },
@@ -36,10 +39,18 @@ pub(super) enum Event {
 }
 
 pub(super) enum Outcome {
-    Lease { ask: AskId, inode: InodeId, kind: LeaseKind, opened: io::Result<OwnedFd> },
+    Lease { ask: AskId, inode: InodeId, kind: LeaseKind, opened: Result<Opened, hold::Refusal> },
     Deny { ask: AskId, inode: InodeId, before: Deny, wanted: Deny, searched: io::Result<Search> },
-    Range { ask: AskId, answer: Answer },
-    Tested { test: Test, found: Option<hold::Conflict> },
+    Range { ask: AskId, inode: InodeId, answer: Answer },
+    Tested { test: Test, inode: InodeId, found: Option<hold::Conflict> },
+}
+
+/// By what a lease is held.
+pub(super) enum Opened {
+    /// A description of the daemon's.
+    Own(OwnedFd),
+    /// The holder's, who goes on writing by it.
+    Shared(SharedLease),
 }
 
 /// A LOCK_TEST.
@@ -53,25 +64,30 @@ pub(super) struct Test {
 /// The kernel's means, as far as they are enabled and there.
 pub(super) struct Kernel {
     leases: Option<Leases>,
-    breakers: Option<Breakers>,
     shares: Option<Shares>,
     delegates: bool,
     /// Of locks that are waited for: gone, the wait ends.
     waits: HashMap<AskId, oneshot::Sender<()>>,
 }
 
-/// Files that the kernel may be told to deny at a time: an entry of a preallocated map each.
-const MOST_DENIED: u32 = 65_536;
-
 impl Kernel {
-    pub(super) fn new(switches: Switches) -> io::Result<Self> {
-        let leases = switches.leases.then(Leases::new).transpose()?;
-        let breakers = switches.leases.then(|| available("who breaks leases is not known", Breakers::load()));
-        let shares =
-            switches.shares.then(|| available("share reservations are advisory", Shares::load(MOST_DENIED)));
-        let delegates = switches.leases && hold::delegates();
-        let (breakers, shares) = (breakers.flatten(), shares.flatten());
-        Ok(Self { leases, breakers, shares, delegates, waits: HashMap::new() })
+    pub(super) fn new(switches: Switches, offsets: &Offsets) -> io::Result<Self> {
+        const ADVISORY: &str = "share reservations are advisory";
+        let denies = switches.shares && available(ADVISORY, Shares::check()).is_some();
+        let mut programs = (switches.leases || denies)
+            .then(|| available("local processes are not held", Programs::open(offsets)))
+            .flatten();
+        let breaks = programs.as_mut().filter(|_| switches.leases).map(Programs::breaks);
+        let breaks = breaks.and_then(|loaded| available("leases are advisory", loaded));
+        let leases = breaks.map(Leases::new).transpose()?;
+        let shares = programs.filter(|_| denies).map(Programs::shares);
+        let shares = shares.and_then(|loaded| available(ADVISORY, loaded));
+        let delegates = leases.is_some() && hold::delegates();
+        Ok(Self { leases, shares, delegates, waits: HashMap::new() })
+    }
+
+    pub(super) fn leases(&self) -> bool {
+        self.leases.is_some()
     }
 
     pub(super) fn denies(&self) -> bool {
@@ -88,10 +104,6 @@ impl Kernel {
             Some(leases) => leases.broken().await,
             None => std::future::pending().await,
         }
-    }
-
-    pub(super) fn breaker(&mut self, key: Key) -> Option<u32> {
-        self.breakers.as_mut()?.take(key).filter(|&pid| pid != 0)
     }
 
     fn deny(&mut self, key: Key, deny: Deny) -> bool {
@@ -123,22 +135,19 @@ impl Task {
             let answer = changed.map_or_else(|refusal| refused(&refusal, false), |()| Answer::Held);
             return self.answered(ask, answer);
         }
-        let passed = file.passed.iter().find(|(of, _)| kind == LeaseKind::Write && *of == open);
-        if let Some((_, passed)) = passed {
-            let taken = passed.try_clone().map_err(hold::Refusal::from);
-            let answer = match taken.and_then(|passed| leases.take_shared(passed)) {
-                Ok(lease) => {
-                    self.files.set_lease(inode, lease);
-                    Answer::Held
-                }
-                Err(refusal) => refused(&refusal, !file.owners.is_empty()),
-            };
-            return self.answered(ask, answer);
+        if file.opening > 0 {
+            return self.answered(ask, Answer::Unsupported);
         }
+        let passed = file.passed.iter().find(|(of, _)| kind == LeaseKind::Write && *of == open);
+        let passed = passed.map(|(_, passed)| passed.try_clone()).transpose();
         file.taking = true;
         let found = Arc::clone(&file.found);
         self.events.spawn(async move {
-            let opened = on_thread(move || reopen(found.fd.as_fd(), Access::Read)).await;
+            let open = move || match passed? {
+                Some(passed) => Ok(hold::share(passed).map(Opened::Shared)),
+                None => reopen(found.fd.as_fd(), Access::Read).map(|own| Ok(Opened::Own(own))),
+            };
+            let opened = on_thread(open).await.map_err(hold::Refusal::from).flatten();
             Event::Kernel(Outcome::Lease { ask, inode, kind, opened })
         });
     }
@@ -199,31 +208,33 @@ impl Task {
         how: (RangeKind, bool),
     ) {
         let (kind, wait) = how;
-        // To open the file for locks would break the daemon's own lease.
-        let able = |file: &&mut File| file.found.is_local && file.lease.is_none() && !file.taking;
-        let Some(file) = self.files.get_mut(inode).filter(able) else {
+        // One for writing would be in the way of `execve` and of leases.
+        let access = if self.table.writes(owner.client, inode) { Access::Both } else { Access::Read };
+        let Some(file) = self.files.get_mut(inode).filter(|file| file.may_be_opened()) else {
             return self.answered(ask, Answer::Unsupported);
         };
         let locks = Arc::clone(file.owners.entry(owner).or_default());
         if let Some(ranges) = locks.get() {
-            match ranges.lock(kind, range.into()) {
-                Err(RangeError::Conflict) if wait => {}
-                done => {
-                    let answer = lock_answer(ranges, done, kind, range);
-                    return self.answered(ask, answer);
-                }
+            match try_lock(ranges, range, kind) {
+                Answer::Refused(_) if wait => {}
+                answer => return self.answered(ask, answer),
             }
         }
+        file.opening += 1;
         let (cancel, cancelled) = oneshot::channel::<()>();
         self.kernel.waits.insert(ask, cancel);
         let found = Arc::clone(&file.found);
         self.events.spawn(async move {
-            let answer = tokio::select! {
-                biased;
-                _ = cancelled => Answer::Cancelled,
-                answer = lock(&locks, found, range, kind, wait) => answer,
+            let answer = match opened(&locks, found, access).await {
+                Ok(ranges) if wait => tokio::select! {
+                    biased;
+                    _ = cancelled => Answer::Cancelled,
+                    answer = wait_for_lock(ranges, range, kind) => answer,
+                },
+                Ok(ranges) => try_lock(ranges, range, kind),
+                Err(answer) => answer,
             };
-            Event::Kernel(Outcome::Range { ask, answer })
+            Event::Kernel(Outcome::Range { ask, inode, answer })
         });
     }
 
@@ -246,21 +257,20 @@ impl Task {
     pub(super) fn test_range(&mut self, inode: Option<InodeId>, owner: Owner, range: Range, test: Test) {
         let kind = state_kind(test.asked.kind);
         // Beside a lease there are no local locks.
-        let able = |file: &&File| file.found.is_local && file.lease.is_none() && !file.taking;
-        let Some(file) = inode.and_then(|inode| self.files.get(inode)).filter(able) else {
-            return self.tested(test, None);
-        };
+        let file = inode.and_then(|inode| self.files.get_mut(inode)).filter(|file| file.may_be_opened());
+        let Some((file, inode)) = file.zip(inode) else { return self.tested(test, None) };
         if let Some(ranges) = file.owners.get(&owner).and_then(|locks| locks.get()) {
             let found = ranges.test(kind, range.into()).ok().flatten();
             return self.tested(test, found);
         }
+        file.opening += 1;
         let found = Arc::clone(&file.found);
         self.events.spawn(async move {
             let looked = on_thread(move || {
                 let ranges = Ranges::open(found.fd.as_fd(), Access::Read)?;
                 ranges.test(kind, range.into()).map_err(io::Error::other)
             });
-            Event::Kernel(Outcome::Tested { test, found: looked.await.ok().flatten() })
+            Event::Kernel(Outcome::Tested { test, inode, found: looked.await.ok().flatten() })
         });
     }
 
@@ -287,24 +297,43 @@ impl Task {
                 let answer = self.openers_found(inode, before, wanted, searched);
                 self.answered(ask, answer);
             }
-            Outcome::Range { ask, answer } => {
+            Outcome::Range { ask, inode, answer } => {
                 self.kernel.waits.remove(&ask);
+                self.opened_for_locks(inode);
                 self.answered(ask, answer);
             }
-            Outcome::Tested { test, found } => self.tested(test, found),
+            Outcome::Tested { test, inode, found } => {
+                self.opened_for_locks(inode);
+                self.tested(test, found);
+            }
         }
     }
 
-    fn lease_opened(&mut self, inode: InodeId, kind: LeaseKind, opened: io::Result<OwnedFd>) -> Answer {
+    fn opened_for_locks(&mut self, inode: InodeId) {
+        if let Some(file) = self.files.get_mut(inode) {
+            file.opening -= 1;
+        }
+    }
+
+    fn lease_opened(
+        &mut self,
+        inode: InodeId,
+        kind: LeaseKind,
+        opened: Result<Opened, hold::Refusal>,
+    ) -> Answer {
         let Some((file, leases)) = self.files.get_mut(inode).zip(self.kernel.leases.as_mut()) else {
             return Answer::Unsupported;
         };
         file.taking = false;
-        let taken = opened.map_err(hold::Refusal::from);
-        match taken.and_then(|opened| leases.take_by(opened, file.sort(), kind.into())) {
-            Ok(lease) => {
+        let key = file.found.key;
+        let taken = opened.and_then(|opened| match opened {
+            Opened::Own(opened) => Ok((leases.take_by(opened, key, file.sort(), kind.into())?, Answer::Held)),
+            Opened::Shared(lease) => Ok((leases.adopt(lease, key), Answer::HeldWhole)),
+        });
+        match taken {
+            Ok((lease, answer)) => {
                 self.files.set_lease(inode, lease);
-                Answer::Held
+                answer
             }
             // The descriptions of its locks are in the way.
             Err(refusal) => refused(&refusal, !file.owners.is_empty()),
@@ -354,33 +383,41 @@ fn refused(refusal: &hold::Refusal, locked: bool) -> Answer {
     }
 }
 
-/// Opens the file for an owner's locks if that has not been done yet, and locks.
-async fn lock(locks: &Locks, found: Arc<Found>, range: Range, kind: RangeKind, wait: bool) -> Answer {
-    let opened = locks.get_or_try_init(|| on_thread(move || open_for_locks(&found))).await;
-    let ranges = match opened {
-        Ok(ranges) => ranges,
+/// Opens the file for an owner's locks if that has not been done yet.
+async fn opened(locks: &Locks, found: Arc<Found>, access: Access) -> Result<&Ranges, Answer> {
+    let opened = locks.get_or_try_init(|| on_thread(move || open_for_locks(&found, access))).await;
+    opened.map_err(|error| match error.kind() {
         // Somebody else's lease is in the way.
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Answer::Refused(Who::Unknown),
-        Err(error) => {
+        io::ErrorKind::WouldBlock => Answer::Refused(Who::Unknown),
+        _ => {
             tracing::debug!(%error, "cannot open a file for locks");
-            return Answer::Unsupported;
+            Answer::Unsupported
         }
-    };
-    let done = match wait {
-        true => ranges.wait(kind, range.into()).await,
-        false => ranges.lock(kind, range.into()),
-    };
-    lock_answer(ranges, done, kind, range)
+    })
 }
 
-/// For both kinds; where nobody may write, for reading.
-fn open_for_locks(found: &Found) -> io::Result<Ranges> {
-    Ranges::open(found.fd.as_fd(), Access::Both).or_else(|error| match error.raw_os_error() {
+/// Where nobody may write, for reading.
+fn open_for_locks(found: &Found, access: Access) -> io::Result<Ranges> {
+    Ranges::open(found.fd.as_fd(), access).or_else(|error| match error.raw_os_error() {
         Some(libc::EROFS | libc::ETXTBSY | libc::EPERM | libc::EACCES) => {
             Ranges::open(found.fd.as_fd(), Access::Read)
         }
         _ => Err(error),
     })
+}
+
+async fn wait_for_lock(ranges: &Ranges, range: Range, kind: RangeKind) -> Answer {
+    if !ranges.locks(kind) {
+        return Answer::Unsupported;
+    }
+    lock_answer(ranges, ranges.wait(kind, range.into()).await, kind, range)
+}
+
+fn try_lock(ranges: &Ranges, range: Range, kind: RangeKind) -> Answer {
+    if !ranges.locks(kind) {
+        return Answer::Unsupported;
+    }
+    lock_answer(ranges, ranges.lock(kind, range.into()), kind, range)
 }
 
 fn lock_answer(ranges: &Ranges, done: Result<(), RangeError>, kind: RangeKind, range: Range) -> Answer {

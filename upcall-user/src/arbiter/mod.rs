@@ -59,7 +59,7 @@ pub struct Named {
     pub export: usize,
     /// The client may open it for writing.
     pub writable: bool,
-    /// A description that an operator passed to write by, while it has a lease.
+    /// A description that the client passed to write by, while it has a lease.
     pub passed: Option<OwnedFd>,
 }
 

@@ -11,7 +11,10 @@ use tokio::{
     sync::{broadcast, mpsc, oneshot, watch},
     task::JoinSet,
 };
-use upcall_common::wire::{Means, StateAnswer, StateBegun};
+use upcall_common::{
+    abi::Offsets,
+    wire::{Means, StateAnswer, StateBegun},
+};
 
 use super::{
     Arbiter, Begin, Command, Switches,
@@ -34,6 +37,8 @@ use crate::{
 pub struct Settings {
     pub switches: Switches,
     pub table: state::Settings,
+    /// Of the running kernel.
+    pub offsets: Offsets,
 }
 
 /// The way to the task, and the task.
@@ -50,7 +55,7 @@ pub fn start(
     events: broadcast::Sender<SharedEvent>,
     gaps: watch::Receiver<u64>,
 ) -> anyhow::Result<Started<impl Future<Output = io::Result<()>> + Send + use<>>> {
-    let Settings { switches, table } = settings;
+    let Settings { switches, table, offsets } = settings;
     if switches.leases
         && let Some(before) = break_time::ensure(table.longest_recall())?
     {
@@ -60,7 +65,7 @@ pub fn start(
         true => Some(Outside::new(hub).context("`clients` leaves no room for leases: raise it")?),
         false => None,
     };
-    let kernel = Kernel::new(switches).context("cannot be told of broken leases")?;
+    let kernel = Kernel::new(switches, &offsets).context("cannot be told of broken leases")?;
     // What an earlier daemon held for clients is not known, not even whether there was one.
     let reclaim_until = Instant::now() + table.grace;
     let (arbiter, commands) = Arbiter::new();
@@ -176,7 +181,7 @@ impl Task {
             leases,
             shares,
             locks,
-            kernel_leases: leases,
+            kernel_leases: self.kernel.leases(),
             kernel_denies: self.kernel.denies(),
             directories: self.kernel.delegates(),
         }
@@ -200,8 +205,7 @@ impl Task {
         if crate::sabotage::yields_lease() {
             self.set_lease(inode, None);
         }
-        let Some(file) = self.files.get(inode) else { return };
-        let who = self.kernel.breaker(file.found.key).map_or(Who::Unknown, Who::Process);
+        let who = broken.by.map_or(Who::Unknown, Who::Process);
         self.table.lease_breaks(inode, keep(broken.keep), who, Instant::now());
     }
 

@@ -1,17 +1,22 @@
 //! Leases that the kernel holds for us, and their breaks.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     io,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    time::Duration,
 };
 
-use tokio::task::coop;
+use tokio::{
+    task::coop,
+    time::{Instant, Interval, MissedTickBehavior, interval_at},
+};
+use upcall_common::abi::Key;
 
-use super::{Access, LeaseKind, Refusal, reopen};
+use super::{Access, Breaks, LeaseKind, Refusal, reopen};
 use crate::sys::{
     lease::{self, Level, Sort},
-    signal::{FileSignals, Sent, file_signal},
+    signal,
 };
 
 /// Names a lease for as long as there are leases; never used again.
@@ -24,6 +29,8 @@ pub struct Break {
     pub lease: LeaseKey,
     /// What may be kept.
     pub keep: Option<LeaseKind>,
+    /// The process, where it is known.
+    pub by: Option<u32>,
 }
 
 /// The daemon's leases. They end with the process.
@@ -36,41 +43,78 @@ pub struct Break {
 ///
 /// An opener with `O_NONBLOCK` gets `EWOULDBLOCK` at once and breaks the lease all the same.
 ///
-/// No break is lost: the kernel queues a real-time signal that names the file, and when its queue is full sends `SIGIO`,
-/// upon which every lease is looked at. A signal is only a hint to look: what is told comes from the lease itself.
-#[derive(Debug)]
+/// No break is lost: each is written to a ring, and when that was full every lease is looked at. What is read is only a
+/// hint to look: what is told comes from the lease itself. Whoever shares a description may give up its lease, which
+/// nothing tells; so all are looked at every [`PATROL`] as well.
 pub struct Leases {
-    signals: FileSignals,
-    held: HashMap<RawFd, Held>,
-    numbers: HashMap<LeaseKey, RawFd>,
-    /// Those of which the kernel has said something; a set, so that no more waits than there are leases.
-    to_look: BTreeSet<RawFd>,
+    breaks: Breaks,
+    patrol: Interval,
+    held: HashMap<LeaseKey, Held>,
+    by_inode: HashMap<Key, LeaseKey>,
+    /// Those of which the kernel has said something, and who did it; no more than there are leases.
+    to_look: BTreeMap<LeaseKey, Option<u32>>,
     last: u64,
 }
 
-#[derive(Debug)]
 struct Held {
-    key: LeaseKey,
-    file: OwnedFd,
+    inode: Key,
+    file: Description,
     sort: Sort,
     kind: LeaseKind,
     /// What it may stay, as far as told.
     told: Level,
-    /// Somebody else has descriptors of the description, and may write.
-    is_shared: bool,
+}
+
+/// By what it is held. To drop it is to release the lease.
+enum Description {
+    /// Nobody else has a descriptor of it.
+    Own(OwnedFd),
+    Shared(SharedLease),
+}
+
+impl Description {
+    fn fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Own(file) | Self::Shared(SharedLease(file)) => file.as_fd(),
+        }
+    }
+
+    fn is_shared(&self) -> bool {
+        matches!(self, Self::Shared(_))
+    }
+}
+
+/// Between two looks at all leases, whatever the kernel has said.
+pub const PATROL: Duration = Duration::from_secs(5);
+
+/// A lease by a description of which others have descriptors as well, and may write; see [`share`].
+#[derive(Debug)]
+pub struct SharedLease(OwnedFd);
+
+impl Drop for SharedLease {
+    fn drop(&mut self) {
+        // The others keep the description, and would keep the lease.
+        if let Err(error) = lease::set(self.0.as_fd(), Sort::Lease, Level::None) {
+            tracing::debug!(%error, "a lease was gone when it was released");
+        }
+    }
+}
+
+/// Takes a WRITE lease by a description that somebody passed and that may write, so that who has it can go on writing.
+/// It cannot be downgraded. Waits for a process to end.
+pub fn share(file: OwnedFd) -> Result<SharedLease, Refusal> {
+    lease::set_shared(file.as_fd(), Level::Write)?;
+    Ok(SharedLease(file))
 }
 
 impl Leases {
-    /// Belongs to the thread that runs the current tokio runtime, which must be a single-threaded one: it is sent the
-    /// breaks, and alone can hear of them.
-    pub fn new() -> io::Result<Self> {
-        Ok(Self {
-            signals: FileSignals::of_this_thread()?,
-            held: HashMap::new(),
-            numbers: HashMap::new(),
-            to_look: BTreeSet::new(),
-            last: 0,
-        })
+    /// To be called in the runtime that is to wait for breaks.
+    pub fn new(breaks: Breaks) -> io::Result<Self> {
+        signal::ignore_io()?;
+        let mut patrol = interval_at(Instant::now() + PATROL, PATROL);
+        patrol.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (held, by_inode, to_look) = (HashMap::new(), HashMap::new(), BTreeMap::new());
+        Ok(Self { breaks, patrol, held, by_inode, to_look, last: 0 })
     }
 
     pub fn len(&self) -> usize {
@@ -84,98 +128,116 @@ impl Leases {
     /// Takes a lease of a file, by a description of its own that is open for reading: that is enough for both kinds,
     /// and one for writing could not be downgraded. The descriptor that names the file should be `O_PATH`: any other is
     /// itself an opener, and in the way of a WRITE lease. At most one lease an inode: a WRITE lease breaks by the next.
-    pub fn take(&mut self, file: BorrowedFd<'_>, sort: Sort, kind: LeaseKind) -> Result<LeaseKey, Refusal> {
-        self.take_by(reopen(file, Access::Read)?, sort, kind)
+    pub fn take(
+        &mut self,
+        file: BorrowedFd<'_>,
+        inode: Key,
+        sort: Sort,
+        kind: LeaseKind,
+    ) -> Result<LeaseKey, Refusal> {
+        self.take_by(reopen(file, Access::Read)?, inode, sort, kind)
     }
 
     /// The same by a description that [`reopen`] has made, where that may wait.
-    pub fn take_by(&mut self, file: OwnedFd, sort: Sort, kind: LeaseKind) -> Result<LeaseKey, Refusal> {
-        self.insert(file, sort, kind, false)
-    }
-
-    /// A WRITE lease by a description that somebody passed and that may write, so that who has it can go on writing. It
-    /// cannot be downgraded. Whoever has it may choose the signal of the lease's breaks, `SIGKILL` for this process
-    /// included: only for those who could kill the daemon anyway.
-    pub fn take_shared(&mut self, file: OwnedFd) -> Result<LeaseKey, Refusal> {
-        self.insert(file, Sort::Lease, LeaseKind::Write, true)
-    }
-
-    fn insert(
+    pub fn take_by(
         &mut self,
         file: OwnedFd,
+        inode: Key,
         sort: Sort,
         kind: LeaseKind,
-        is_shared: bool,
     ) -> Result<LeaseKey, Refusal> {
-        lease::tell(file.as_fd(), self.signals.thread(), file_signal())?;
         lease::set(file.as_fd(), sort, level(kind))?;
+        Ok(self.insert(Held { inode, file: Description::Own(file), sort, kind, told: level(kind) }))
+    }
+
+    pub fn adopt(&mut self, lease: SharedLease, inode: Key) -> LeaseKey {
+        let (sort, kind) = (Sort::Lease, LeaseKind::Write);
+        let file = Description::Shared(lease);
+        let key = self.insert(Held { inode, file, sort, kind, told: level(kind) });
+        // It may have been broken since it was taken, when nobody knew of it here.
+        self.to_look.insert(key, None);
+        key
+    }
+
+    fn insert(&mut self, held: Held) -> LeaseKey {
         self.last += 1;
-        let (key, number) = (LeaseKey(self.last), file.as_raw_fd());
-        self.numbers.insert(key, number);
-        self.held.insert(number, Held { key, file, sort, kind, told: level(kind), is_shared });
-        Ok(key)
+        let key = LeaseKey(self.last);
+        self.by_inode.insert(held.inode, key);
+        self.held.insert(key, held);
+        key
     }
 
     /// Downgrades to READ, by which whoever waits to read goes on, or upgrades to WRITE. On failure it stays what it
     /// was. [`Refusal::Broken`]: it may not be kept as that, or is gone.
     pub fn change(&mut self, key: LeaseKey, kind: LeaseKind) -> Result<(), Refusal> {
-        let held = self.numbers.get(&key).and_then(|number| self.held.get_mut(number));
-        let held = held.ok_or(Refusal::Broken)?;
+        let held = self.held.get_mut(&key).ok_or(Refusal::Broken)?;
         // One that the kernel has taken away would be taken anew, although somebody changed the file meanwhile.
-        if lease::get(held.file.as_fd(), held.sort)? < level(held.kind.min(kind)) {
+        if lease::get(held.file.fd(), held.sort)? < level(held.kind.min(kind)) {
             return Err(Refusal::Broken);
         }
-        lease::set(held.file.as_fd(), held.sort, level(kind))?;
+        match held.file.is_shared() {
+            // Others have it open for writing. To take it anew would make this process the one to be signalled.
+            true if kind == held.kind => return Ok(()),
+            true => return Err(Refusal::Open),
+            false => lease::set(held.file.fd(), held.sort, level(kind))?,
+        }
         (held.kind, held.told) = (kind, level(kind));
         Ok(())
     }
 
     /// Gives up the lease and closes its description: whoever waits goes on. Nothing happens if it is gone.
     pub fn release(&mut self, key: LeaseKey) {
-        let Some(held) = self.numbers.remove(&key).and_then(|number| self.held.remove(&number)) else {
-            return;
-        };
-        self.to_look.remove(&held.file.as_raw_fd());
-        if held.is_shared
-            && let Err(error) = lease::set(held.file.as_fd(), held.sort, Level::None)
-        {
-            tracing::debug!(%error, "a lease was gone when it was released");
+        let Some(held) = self.held.remove(&key) else { return };
+        self.to_look.remove(&key);
+        if self.by_inode.get(&held.inode) == Some(&key) {
+            self.by_inode.remove(&held.inode);
         }
-        // The last descriptor of its description, if nobody shares it: to close it is to release the lease.
-        drop(held);
     }
 
     /// Waits for a lease to be broken. Each step of a break is told once: to READ, and to none. Nothing is lost if the
     /// wait is given up.
     pub async fn broken(&mut self) -> io::Result<Break> {
         loop {
-            while let Some(number) = self.to_look.pop_first() {
-                if let Some(found) = self.look(number)? {
+            while let Some((key, by)) = self.to_look.pop_first() {
+                if let Some(found) = self.look(key, by)? {
                     return Ok(found);
                 }
                 coop::consume_budget().await;
             }
-            for sent in self.signals.read().await? {
-                match sent {
-                    Sent::File(number) => {
-                        self.to_look.insert(number);
+            tokio::select! {
+                told = self.breaks.read() => {
+                    let told = told?;
+                    for broken in told.broken {
+                        if let Some(lease) = self.by_inode.get(&broken.inode) {
+                            self.to_look.insert(*lease, Some(broken.by).filter(|&by| by != 0));
+                        }
                     }
-                    Sent::Overflow => self.to_look.extend(self.held.keys()),
+                    if told.lost > 0 {
+                        tracing::info!(lost = told.lost, "so many leases broke at once that all are looked at");
+                        self.look_at_all();
+                    }
                 }
+                _ = self.patrol.tick(), if !self.held.is_empty() => self.look_at_all(),
             }
         }
     }
 
-    fn look(&mut self, number: RawFd) -> io::Result<Option<Break>> {
-        // A signal may be older than the lease that has the number now.
-        let Some(held) = self.held.get_mut(&number) else { return Ok(None) };
-        let now = lease::get(held.file.as_fd(), held.sort)?;
+    fn look_at_all(&mut self) {
+        for key in self.held.keys() {
+            self.to_look.entry(*key).or_default();
+        }
+    }
+
+    fn look(&mut self, key: LeaseKey, by: Option<u32>) -> io::Result<Option<Break>> {
+        // The record may be older than the lease.
+        let Some(held) = self.held.get_mut(&key) else { return Ok(None) };
+        let now = lease::get(held.file.fd(), held.sort)?;
         if now >= held.told {
             return Ok(None);
         }
         held.told = now;
-        let keep = (now == Level::Read && !held.is_shared).then_some(LeaseKind::Read);
-        Ok(Some(Break { lease: held.key, keep }))
+        let keep = (now == Level::Read && !held.file.is_shared()).then_some(LeaseKind::Read);
+        Ok(Some(Break { lease: key, keep, by }))
     }
 }
 

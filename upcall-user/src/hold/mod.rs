@@ -5,19 +5,19 @@
 //! - [`Ranges`]: byte ranges, by open-file-description locks, which local `fcntl` and `lockf` lockers meet.
 //!
 //! - [`Shares`]: what may not be opened, by the `bpf` LSM where that is active; [`find_opener`] finds who has it open already.
-//! - [`Breakers`]: which process broke a lease, by tracepoints.
+//! - [`Breaks`]: that a lease breaks, and by which process; by tracepoints.
 //!
 //! Nothing here decides who gets what: that is the state table's, which knows of clients and asks for one lease an
 //! inode, and one [`Ranges`] an owner of locks.
 //!
 //! # The daemon's own descriptions
 //!
-//! All of it works on open file descriptions that the daemon has opened itself ([`reopen`]), never on one that a client
-//! passed: whoever has a descriptor of the same description may choose the signal that its breaks are told by, and no
-//! permission is asked. With `SIGKILL`, the next break would end the daemon. So a client's own description counts as an
-//! opener, as any local process's: beside it the kernel grants a READ lease only if it is not for writing, and a WRITE
-//! lease not at all. The exception is a description that an operator passed, who may kill the daemon anyway
-//! ([`Leases::take_shared`]): by it alone a holder on this host can write back while its WRITE lease keeps all others out.
+//! All of it works on open file descriptions that the daemon has opened itself ([`reopen`]), but for one case. A client's
+//! own description counts as an opener, as any local process's: beside it the kernel grants a READ lease only if it is not
+//! for writing, and a WRITE lease not at all. So a client on this host that wants to write under its WRITE lease passes the
+//! description by which it does, and the lease is taken by that ([`share`]). Whoever has a descriptor of it may choose the
+//! signal of its breaks, `SIGKILL` included, but not have it sent to this process: the kernel asks whether the user who
+//! chose the receiver may signal it, and if nobody has chosen takes whoever takes the lease, which another process does.
 //!
 //! A description opened for writing breaks every lease of its file, and one for reading a WRITE lease, the daemon's
 //! among them. So ranges come before leases: under a WRITE lease no local process has the file open, hence none has a
@@ -39,14 +39,14 @@ use nix::{
     sys::stat::{Mode, SFlag, fstat},
 };
 
-pub use leases::{Break, LeaseKey, Leases};
+pub use leases::{Break, LeaseKey, Leases, PATROL, SharedLease, share};
 pub use openers::{Opener, Search, find_opener};
 pub use ranges::{Conflict, Range, RangeError, RangeKind, Ranges};
 pub use refusal::Refusal;
 
 use crate::sys::lease;
 pub use crate::{
-    source::{Breakers, Deny, Shares, Unsupported},
+    source::{Breaks, Deny, Programs, ROOM, Shares, Unsupported},
     sys::lease::Sort,
 };
 

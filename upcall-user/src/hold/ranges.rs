@@ -55,12 +55,21 @@ pub enum RangeError {
 #[derive(Debug)]
 pub struct Ranges {
     file: File,
+    access: Access,
 }
 
 impl Ranges {
     /// A write lock needs a description that may write, a read lock one that may read.
     pub fn open(file: BorrowedFd<'_>, access: Access) -> io::Result<Self> {
-        Ok(Self { file: reopen(file, access)?.into() })
+        Ok(Self { file: reopen(file, access)?.into(), access })
+    }
+
+    /// Whether its description may lock so.
+    pub const fn locks(&self, kind: RangeKind) -> bool {
+        match kind {
+            RangeKind::Read => self.access.reads(),
+            RangeKind::Write => self.access.writes(),
+        }
     }
 
     /// Never waits.

@@ -166,10 +166,7 @@ fn look(
         kind(resolved.fd.as_fd()).map_err(|error| (Code::Internal, error.to_string()))?;
     let passed = match target {
         Target::Descriptor(passed)
-            if writes
-                && is_local
-                && principal.is_operator()
-                && access::is_writable(passed.as_fd()).unwrap_or(false) =>
+            if writes && is_local && access::is_writable(passed.as_fd()).unwrap_or(false) =>
         {
             Some(passed)
         }

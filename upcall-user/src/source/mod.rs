@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use btf::{Layout, LayoutError};
 pub use error::{LoadError, Lost};
-pub use hold::{Breakers, Deny, Shares, Unsupported};
+pub use hold::{Breaks, Deny, Programs, ROOM, Shares, Unsupported};
 pub use hooks::{FEXIT, Kind, Program, TIMESTAMP};
 pub use kernel::Flags;
 pub use load::{Loaded, Sizes, load};

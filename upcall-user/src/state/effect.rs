@@ -120,6 +120,8 @@ pub enum Effect {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kernel {
     Held,
+    /// A lease that can be given up, but not weakened.
+    HeldWhole,
     /// Somebody on this host has it open or locked.
     Refused(Who),
     /// It has no means for it.

@@ -27,9 +27,18 @@ pub(super) struct Asked<T> {
 #[derive(Debug, Default)]
 pub(super) struct KernelLease {
     pub(super) held: Option<LeaseKind>,
+    /// As of when it was taken.
+    pub(super) taken_whole: bool,
     pub(super) asked: Option<Asked<LeaseKind>>,
     /// A local process waits until no more than this is left.
     pub(super) breaking: Option<Keep>,
+}
+
+impl KernelLease {
+    /// Whether it cannot be weakened, only given up.
+    pub(super) fn is_whole(&self) -> bool {
+        self.taken_whole && self.held.is_some()
+    }
 }
 
 #[derive(Debug, Default)]

@@ -14,8 +14,9 @@ impl Table {
         let Some((inode, owner)) = self.asks.remove(&ask) else { return };
         let Some(found) = self.inodes.get_mut(&inode) else { return };
         if let Some(asked) = found.lease.asked.take_if(|asked| asked.ask == ask) {
-            if answer == Kernel::Held {
+            if matches!(answer, Kernel::Held | Kernel::HeldWhole) {
                 found.lease.held = Some(asked.wanted);
+                found.lease.taken_whole = answer == Kernel::HeldWhole;
             }
             self.take_answer(asked.request, answer);
         } else if let Some(asked) = found.deny.asked.take_if(|asked| asked.ask == ask) {
@@ -41,7 +42,7 @@ impl Table {
             What::Lock(_) => false,
         };
         match answer {
-            Kernel::Held => {}
+            Kernel::Held | Kernel::HeldWhole => {}
             Kernel::Unsupported if advisory_ok => request.advisory = true,
             other => self.finish(id, Err(refusal(other))),
         }
@@ -151,6 +152,6 @@ fn refusal(answer: Kernel) -> Refusal {
     match answer {
         Kernel::Refused(who) => Refusal::LocalConflict(who),
         Kernel::Unsupported => Refusal::Unsupported,
-        Kernel::Cancelled | Kernel::Held => Refusal::Cancelled,
+        Kernel::Cancelled | Kernel::Held | Kernel::HeldWhole => Refusal::Cancelled,
     }
 }

@@ -73,7 +73,8 @@ impl Table {
         self.expire(now);
         let found = self.open_of(client, open)?;
         let (inode, holder) = (found.inode, found.holder());
-        if keep.kind().is_some_and(|kept| !found.access.carries(kept)) {
+        let is_whole = self.inode(inode).is_some_and(|found| found.lease.is_whole());
+        if keep.kind().is_some_and(|kept| is_whole || !found.access.carries(kept)) {
             return Err(Refusal::NotCarried);
         }
         if found.grants.of(kind) == 0 {

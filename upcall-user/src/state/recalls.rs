@@ -50,6 +50,7 @@ impl Table {
     ) {
         let deadline = now + self.settings.recall;
         let Some(found) = self.inodes.get_mut(&inode) else { return };
+        let keep = if found.lease.is_whole() { Keep::None } else { keep };
         for holder in found.exceeding(keep, but) {
             let Some(found) = self.inodes.get_mut(&inode) else { return };
             let Some(holding) = found.holders.get_mut(&holder) else { continue };

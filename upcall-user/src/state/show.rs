@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::{
-    Access, ChangeRequest, ClientId, Deny, InodeId, Keep, LeaseId, LeaseKind, LeaseRequest, LockKind,
+    Access, ChangeRequest, ClientId, Deny, Holder, InodeId, Keep, LeaseId, LeaseKind, LeaseRequest, LockKind,
     LockRequest, OpenId, OpenRequest, Range, Table, Who, open::Open, request::What, schedule::Due,
 };
 
@@ -150,6 +150,13 @@ impl Table {
     /// What an open is of.
     pub fn inode_of_open(&self, open: OpenId) -> Option<InodeId> {
         self.opens.get(&open).map(|open| open.inode)
+    }
+
+    /// Whether a client has the inode open for writing.
+    pub fn writes(&self, client: ClientId, inode: InodeId) -> bool {
+        let first = Holder { client, lease_id: LeaseId([0; 16]) };
+        let holders = self.inode(inode).into_iter().flat_map(|found| found.holders.range(first..));
+        holders.take_while(|(holder, _)| holder.client == client).any(|(_, held)| held.tally.writers > 0)
     }
 
     pub fn client(&self, client: ClientId) -> Option<ShownClient<'_>> {

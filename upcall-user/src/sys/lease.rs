@@ -1,27 +1,15 @@
-//! Leases and delegations by `fcntl`, and who is told when one breaks.
+//! Leases and delegations by `fcntl`.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use nix::unistd::Pid;
-
-use super::checked;
+use super::{apart, checked};
 
 // What the C library's headers have and the crate libc lacks on some targets (asm-generic/fcntl.h, linux/fcntl.h).
-const F_SETSIG: libc::c_int = 10;
-const F_SETOWN_EX: libc::c_int = 15;
-const F_OWNER_TID: libc::c_int = 0;
 const F_SETLEASE: libc::c_int = 1024;
 const F_GETLEASE: libc::c_int = 1025;
 const F_GETDELEG: libc::c_int = 1024 + 15;
 const F_SETDELEG: libc::c_int = 1024 + 16;
-
-/// `struct f_owner_ex`.
-#[repr(C)]
-struct Owner {
-    kind: libc::c_int,
-    pid: libc::pid_t,
-}
 
 /// `struct delegation` (Linux 6.19).
 #[repr(C)]
@@ -82,6 +70,20 @@ pub fn set(file: BorrowedFd<'_>, sort: Sort, level: Level) -> io::Result<()> {
     checked(result.into()).map(drop)
 }
 
+/// Takes a lease by a description that others have as well.
+///
+/// The kernel signals breaks to whoever takes a lease, as whoever took it; which signal, anybody chooses who has the
+/// description, `SIGKILL` included. So a process of its own takes it, which has ended by then: from then on nobody
+/// but a user who could end this process anyway can have it signalled.
+pub fn set_shared(file: BorrowedFd<'_>, level: Level) -> io::Result<()> {
+    let taken = apart::fcntl(file, F_SETLEASE, level.raw());
+    if taken.is_err() {
+        // It may have been there before the process was ended by such a signal.
+        let _ = set(file, Sort::Lease, Level::None);
+    }
+    taken
+}
+
 /// What the description has, or, while that is being broken, what it may keep.
 pub fn get(file: BorrowedFd<'_>, sort: Sort) -> io::Result<Level> {
     let mut delegation = Delegation::default();
@@ -96,14 +98,4 @@ pub fn get(file: BorrowedFd<'_>, sort: Sort) -> io::Result<Level> {
         Sort::Lease => Level::from_raw(libc::c_int::try_from(raw).map_err(io::Error::other)?),
         Sort::Delegation => Level::from_raw(delegation.kind.into()),
     }
-}
-
-/// Breaks are to be told to one thread of this process, by this signal.
-pub fn tell(file: BorrowedFd<'_>, thread: Pid, signal: libc::c_int) -> io::Result<()> {
-    let owner = Owner { kind: F_OWNER_TID, pid: thread.as_raw() };
-    // SAFETY: `F_SETSIG` takes an int.
-    checked(unsafe { libc::fcntl(file.as_raw_fd(), F_SETSIG, signal) }.into())?;
-    // SAFETY: the record is laid out as `struct f_owner_ex`, which the kernel only reads.
-    checked(unsafe { libc::fcntl(file.as_raw_fd(), F_SETOWN_EX, &raw const owner) }.into())?;
-    Ok(())
 }

@@ -1,6 +1,7 @@
 //! The only unsafe code of user space: system calls that no crate wraps, and memory shared with the kernel.
 //! Thin on purpose: what the calls are for is decided by others.
 
+mod apart;
 pub mod clock;
 pub mod credentials;
 pub mod file;

@@ -8,6 +8,7 @@ use std::{os::unix::fs::MetadataExt, path::Path};
 
 use tests::Result;
 use upcall_common::abi::Key;
+use upcall_user::{hold::Programs, source::Layout};
 
 use crate::trials::Trials;
 
@@ -17,7 +18,14 @@ pub(crate) fn add(trials: &mut Trials<'_>) {
     shares::add(trials);
 }
 
-/// On filesystems where it can be told from the outside.
+fn programs() -> Result<Programs> {
+    Ok(Programs::open(&Layout::of_running_kernel()?.offsets()?)?)
+}
+
+/// Filesystems where the key of a file can be told from the outside.
+const TOLD: [&str; 3] = ["ext4", "xfs", "tmpfs"];
+
+/// On [`TOLD`].
 fn key(file: &Path) -> Result<Key> {
     let metadata = file.metadata()?;
     let [major, minor] = [libc::major(metadata.dev()), libc::minor(metadata.dev())];

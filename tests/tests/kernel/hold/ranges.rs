@@ -13,10 +13,10 @@ use upcall_user::hold::{Access, Conflict, Range, RangeError, RangeKind, Ranges};
 use crate::trials::Trials;
 
 pub(crate) fn add(trials: &mut Trials<'_>) {
-    trials.on_each("local_lockers_meet_ranges", met_by_local_lockers);
-    trials.on_each("ranges_meet_local_lockers", meet_local_lockers);
-    trials.on_each("two_owners_of_ranges_conflict_and_one_does_not", owners);
-    trials.on_each("a_range_that_is_waited_for_is_had_when_it_is_free", waited_for);
+    trials.on_each("hold::local_lockers_meet_ranges", met_by_local_lockers);
+    trials.on_each("hold::ranges_meet_local_lockers", meet_local_lockers);
+    trials.on_each("hold::two_owners_of_ranges_conflict_and_one_does_not", owners);
+    trials.on_each("hold::a_range_that_is_waited_for_is_had_when_it_is_free", waited_for);
 }
 
 const fn range(start: u64, length: u64) -> Range {

@@ -17,22 +17,21 @@ use tests::{
     helper::Helper,
     scene::Scene,
 };
-use upcall_user::hold::{Access, Deny, Opener, Search, Shares, find_opener};
+use upcall_user::hold::{Access, Deny, Opener, Search, find_opener};
 
 use crate::trials::Trials;
 
 pub(crate) fn add(trials: &mut Trials<'_>) {
-    // Where the key can be told from the outside.
-    for name in ["ext4", "xfs", "tmpfs"] {
-        trials.on(name, "what_is_denied_cannot_be_opened_until_it_is_released", denied);
+    for name in super::TOLD {
+        trials.on(name, "hold::what_is_denied_cannot_be_opened_until_it_is_released", denied);
     }
-    trials.on_each("openers_from_before_are_found", found);
+    trials.on_each("hold::openers_from_before_are_found", found);
 }
 
 const NONE: Deny = Deny { read: false, write: false };
 
 fn denied(filesystem: &Filesystem) -> Result<Completion> {
-    let mut shares = match Shares::load(16) {
+    let mut shares = match super::programs()?.shares() {
         Ok(shares) => shares,
         Err(why) => return Ok(Completion::ignored_with(why.to_string())),
     };

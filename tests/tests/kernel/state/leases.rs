@@ -2,8 +2,8 @@
 //! > A lease promises: between grant and recall nobody else changed the file.
 
 use std::{
-    fs::{self, File},
-    os::unix::fs::FileExt,
+    fs::{self, File, Permissions},
+    os::unix::fs::{FileExt, PermissionsExt},
     path::Path,
     time::{Duration, Instant},
 };
@@ -17,6 +17,7 @@ use tests::{
     filesystem::Filesystem,
     listener::block_on,
     scene::Scene,
+    sharer::{Sharer, Trick, WRITTEN},
 };
 use upcall_client::{
     Access, Code, Deny, Error, Grant, Keep, LeaseKind, LockKind, LockRequest, OpenRequest, Who,
@@ -32,6 +33,13 @@ pub(crate) fn add(trials: &mut Trials<'_>) {
     trials.on_each("state::a_local_reader_waits_until_the_client_returns_its_write_lease", returned);
     trials.on_each("state::a_local_writer_waits_until_the_client_returns_its_read_lease", written);
     trials.on_each("state::a_reader_sees_what_the_holder_wrote_back_before_it_returned", flushed);
+    for (name, trick) in [
+        ("state::a_client_without_rights_writes_back_before_it_returns", Trick::None),
+        ("state::who_has_the_daemon_signalled_by_whoever_takes_the_lease_does_it_no_harm", Trick::Whoever),
+        ("state::who_chooses_the_daemon_to_be_signalled_of_a_break_does_it_no_harm", Trick::Daemon),
+    ] {
+        trials.on_each(name, move |filesystem| shared(filesystem, trick));
+    }
     trials.daemon("state::a_lease_that_is_not_returned_is_revoked_at_the_deadline", revoked);
     trials.daemon("state::a_recall_is_extended_once", extended);
     trials.daemon("state::what_the_kernel_does_not_hold_recalls_after_it", beside);
@@ -93,6 +101,24 @@ fn flushed(filesystem: &Filesystem) -> Result<Completion> {
         holder.hold(&stage.file, 2, LeaseKind::Read).await?;
         Ok(Completion::Completed)
     })
+}
+
+fn shared(filesystem: &Filesystem, trick: Trick) -> Result<Completion> {
+    // Of its own: it may not outlive this.
+    let stage = Stage::with(filesystem, "")?;
+    fs::set_permissions(stage.scene.path(), Permissions::from_mode(0o755))?;
+    fs::set_permissions(&stage.file, Permissions::from_mode(0o666))?;
+    let mut holder = Sharer::start(&stage.daemon, &stage.file, trick)?;
+    let file = stage.file.clone();
+    let reader = std::thread::spawn(move || fs::read(file));
+    holder.recalled()?;
+    ensure!(!reader.is_finished(), "the reader did not wait");
+    holder.give_back()?;
+    let seen = reader.join().map_err(|_| anyhow!("the reader failed"))??;
+    ensure!(seen == WRITTEN, "{seen:?}");
+    // It is still there.
+    stage.daemon.status()?;
+    Ok(Completion::Completed)
 }
 
 fn written(filesystem: &Filesystem) -> Result<Completion> {

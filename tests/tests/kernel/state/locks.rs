@@ -26,6 +26,8 @@ pub(crate) fn add(trials: &mut Trials<'_>) {
     trials.daemon("state::owners_that_would_wait_for_each_other_are_refused", deadlock);
     trials.daemon("state::contention_is_told_once_a_delay_and_not_once_it_is_over", contention);
     trials.daemon("state::a_file_under_a_lease_is_not_locked_in_the_kernel", leased);
+    trials.on_each("state::a_read_lock_is_in_the_way_of_no_read_lease", beside_a_read_lease);
+    trials.daemon("state::a_lock_under_way_does_not_break_a_lease_of_its_own_client", under_way);
     trials.daemon("state::a_client_that_is_gone_has_no_locks_after_the_grace_period", gone);
 }
 
@@ -51,6 +53,42 @@ async fn waiting(holder: &Holder, open: u64, lock: LockRequest) -> Result<u64> {
         Grant::Waiting(request) => Ok(request),
         Grant::Granted(_) => bail!("it was granted at once"),
     }
+}
+
+/// Nor of `execve`: the daemon opens the file for reading.
+fn beside_a_read_lease(filesystem: &Filesystem) -> Result<Completion> {
+    let stage = Stage::new(filesystem)?;
+    block_on(async {
+        let (mut a, mut b) = stage.two().await?;
+        let leased = b.hold(&stage.file, 1, LeaseKind::Read).await?;
+        b.give_back(leased, LeaseKind::Read).await?;
+        let locked = a.open(&stage.file, 1, Access::Read).await?;
+        a.lock(locked, 1, R, (0, 10)).await?;
+        b.lease(leased, LeaseKind::Read).await?;
+        b.heard_nothing().await?;
+        Ok(Completion::Completed)
+    })
+}
+
+fn under_way(filesystem: &Filesystem) -> Result<()> {
+    const ROUNDS: u64 = 200;
+    let stage = Stage::new(filesystem)?;
+    block_on(async {
+        let mut holder = Holder::begin(&stage.daemon.unix(), "holder").await?;
+        for owner in 0..tests::deadline::rounds(ROUNDS) {
+            let open = holder.open(&stage.file, 1, Access::Both).await?;
+            let lock = wanted(owner, W, 0, 1).wait(true);
+            let (locked, leased) =
+                tokio::join!(holder.state.lock(open, lock), holder.state.lease(open, LeaseKind::Write));
+            // One of them may be refused, for the other's sake.
+            ensure!(locked.is_ok() || leased.is_ok());
+            let heard = holder.heard().await?;
+            let recalled = heard.iter().any(|notice| matches!(notice, StateNotice::Recall { .. }));
+            ensure!(!recalled, "its own lock broke its lease");
+            holder.state.close(open).await?;
+        }
+        Ok(())
+    })
 }
 
 fn local(filesystem: &Filesystem) -> Result<Completion> {

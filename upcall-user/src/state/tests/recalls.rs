@@ -133,3 +133,20 @@ fn changes_from_outside_recall_the_leases_of_others() {
     rig.table.outside(FILE, Keep::None, None, Who::Process(9), rig.now);
     assert_eq!(recalls(&rig.upcalls()), [(ann, Keep::None)]);
 }
+
+#[test]
+fn of_what_the_kernel_cannot_weaken_nothing_is_to_be_kept() {
+    let mut rig = Rig::new();
+    rig.kernel = Some(Kernel::HeldWhole);
+    let (ann, open) = rig.holder("ann", W);
+    let bob = rig.begin("bob");
+    assert_eq!(rig.try_open(bob, 1, Access::Read, Deny::None), Err(Refusal::Recalling));
+    assert_eq!(recalls(&rig.upcalls()), [(ann, Keep::None)]);
+    assert_eq!(rig.give_back(ann, open, W, Keep::Read), Err(Refusal::NotCarried));
+    rig.give_back(ann, open, W, Keep::None).expect("returned");
+    // The next one may be another.
+    rig.kernel = Some(Kernel::Held);
+    rig.pass(secs(10));
+    assert!(rig.try_lease(ann, open, W).is_ok());
+    rig.give_back(ann, open, W, Keep::Read).expect("downgraded");
+}
