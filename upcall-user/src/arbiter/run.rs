@@ -133,9 +133,9 @@ impl Task {
         match command {
             Command::Begin { begin, done } => self.begin(begin, done),
             Command::Ask { ask, done } => self.ask(ask, done),
-            Command::Show { only, file, shown } => {
+            Command::Show { query, from, page } => {
                 // Whoever asked may have gone.
-                let _ = shown.send(self.show(only, file));
+                let _ = page.send(self.show(query, from));
             }
             Command::Summary { shown } => {
                 let _ = shown.send(self.summary());

@@ -264,6 +264,7 @@ async fn turn(
                 let own = peer.info.pid;
                 *stream = Some(EventStream { tag, filter, own, events, lost: 0, _watching: watching });
             }
+            Answer::Show(query) => state::send_shown(query, tag, transport, service, &mut feed).await?,
             Answer::Nothing => {}
             Answer::End(code, message) => return Err(End::Refused(code, message, tag)),
         }

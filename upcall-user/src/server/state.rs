@@ -12,20 +12,21 @@ use nix::sys::{
 use tokio::task::spawn_blocking;
 use upcall_common::{
     abi::Probe,
-    wire::{self, Code, Message, StateAnswer, StateRequest, StateShown},
+    wire::{self, Code, Json, Message, ShownFlags, StateAnswer, StateRequest, StateShown},
 };
 
 use super::{
     Service,
+    feed::Feed,
     link::Link,
     register::{named, refusal},
     requests::Answer,
-    session::Peer,
-    transport::close,
+    session::{End, Peer, frame},
+    transport::{Transport, close},
 };
 use crate::{
     access::{self, AccessError, Openable, Principal, Target},
-    arbiter::{self, Arbiter, Begun, Found, Named},
+    arbiter::{self, Begun, Found, Named, Query},
 };
 
 /// Of one session.
@@ -67,7 +68,7 @@ pub(super) async fn answer(
             Answer::Nothing
         }
         (StateRequest::StateQuery(_), begun) => {
-            show(request, descriptors, peer, service, (arbiter, begun.as_ref())).await
+            show(request, descriptors, peer, service, begun.as_ref()).await
         }
         (_, None) => {
             close(descriptors).await;
@@ -104,7 +105,7 @@ async fn show(
     descriptors: Vec<OwnedFd>,
     peer: &Peer,
     service: &Arc<Service>,
-    (arbiter, begun): (&Arbiter, Option<&Begun>),
+    begun: Option<&Begun>,
 ) -> Answer {
     let StateRequest::StateQuery(query) = request else { return Answer::Nothing };
     let only = match (peer.is_operator(), begun) {
@@ -121,13 +122,36 @@ async fn show(
     let key = match query.target {
         None => None,
         Some(target) => match find(target, descriptors, false, peer, service).await {
-            Ok(named) => Some(named.found.key),
+            Ok(named) => Some(named.found.key()),
             Err((code, text)) => return Answer::error(code, text),
         },
     };
-    match arbiter.show(only, key).await {
-        Some(text) => Answer::state(StateAnswer::StateShown(StateShown(text))),
-        None => Answer::error(Code::Internal, "the daemon ends"),
+    Answer::Show(Query::new(only, key))
+}
+
+/// Sends what is held page by page, each made when the client has had room for the one before.
+pub(super) async fn send_shown(
+    query: Query,
+    tag: u32,
+    transport: &Transport,
+    service: &Service,
+    feed: &mut Feed<'_>,
+) -> Result<(), End> {
+    let Some(arbiter) = &service.arbiter else { return Ok(()) };
+    let mut from = None;
+    loop {
+        let page = arbiter.show(query, from).await.ok_or(End::Shutdown)?;
+        let (flags, json) = (ShownFlags { more: page.next.is_some() }, Json(page.json));
+        let answer = StateAnswer::StateShown(StateShown { flags, json });
+        transport.write(frame(&Message::StateAnswer(answer), tag)).await?;
+        from = Some(match page.next {
+            None => return Ok(()),
+            Some(next) => next,
+        });
+        if *feed.shutdown.borrow() {
+            return Err(End::Shutdown);
+        }
+        feed.send(transport).await?;
     }
 }
 

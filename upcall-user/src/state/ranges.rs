@@ -1,6 +1,6 @@
 //! The locks of one inode, split and merged by owner as POSIX does.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{collections::BTreeMap, ops::Bound, time::Instant};
 
 use super::{LockKind, OpenId, Owner, Range};
 
@@ -35,8 +35,9 @@ impl Ranges {
         self.held.len()
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Lock> {
-        self.held.values()
+    /// Those of owners up to `last`, from an owner's start.
+    pub(super) fn between(&self, from: Bound<(Owner, u64)>, last: Owner) -> impl Iterator<Item = &Lock> {
+        self.held.range((from, Bound::Included((last, u64::MAX)))).map(|(_, lock)| lock)
     }
 
     /// The owner's, in order.

@@ -9,9 +9,11 @@ mod locks;
 mod model;
 mod opens;
 mod recalls;
+mod show;
 
 use std::time::{Duration, Instant};
 
+use self::show::shown;
 use super::*;
 
 const FILE: InodeId = InodeId(7);
