@@ -1,14 +1,10 @@
 //! Requests about state: finds the files that they name, as the client's user, and hands them to the arbiter.
 
 use std::{
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, OwnedFd},
     sync::Arc,
 };
 
-use nix::sys::{
-    stat::{SFlag, fstat},
-    statfs::{FUSE_SUPER_MAGIC, FsType, NFS_SUPER_MAGIC, SMB_SUPER_MAGIC, fstatfs},
-};
 use tokio::task::spawn_blocking;
 use upcall_common::{
     abi::Probe,
@@ -18,6 +14,7 @@ use upcall_common::{
 use super::{
     Service,
     feed::Feed,
+    kind::Kind,
     link::Link,
     register::{named, refusal},
     requests::Answer,
@@ -186,8 +183,8 @@ fn look(
     let export = service.exports.innermost(&resolved);
     let probe =
         service.hub.identify(resolved.fd.as_fd()).map_err(|error| (Code::Unsupported, error.to_string()))?;
-    let (is_directory, is_local) =
-        kind(resolved.fd.as_fd()).map_err(|error| (Code::Internal, error.to_string()))?;
+    let Kind { is_directory, is_local } =
+        Kind::of(resolved.fd.as_fd()).map_err(|error| (Code::Internal, error.to_string()))?;
     let passed = match target {
         Target::Descriptor(passed)
             if writes
@@ -202,20 +199,6 @@ fn look(
     let (fd, Probe { key, generation, .. }) = (resolved.fd, probe);
     let found = Arc::new(Found { fd, key, generation, is_directory, is_local });
     Ok(Named { found, export, writable, passed })
-}
-
-/// Filesystems whose files are served by somebody who may never answer.
-const SERVED: [FsType; 8] = [FUSE_SUPER_MAGIC, NFS_SUPER_MAGIC, SMB_SUPER_MAGIC, CIFS, SMB2, V9FS, CEPH, AFS];
-// linux/magic.h
-const CIFS: FsType = FsType(0xff53_4d42);
-const SMB2: FsType = FsType(0xfe53_4d42);
-const V9FS: FsType = FsType(0x0102_1997);
-const CEPH: FsType = FsType(0x00c3_6400);
-const AFS: FsType = FsType(0x5346_414f);
-
-fn kind(fd: BorrowedFd<'_>) -> nix::Result<(bool, bool)> {
-    let is_directory = SFlag::from_bits_truncate(fstat(fd)?.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR;
-    Ok((is_directory, !SERVED.contains(&fstatfs(fd)?.filesystem_type())))
 }
 
 impl Answer {
