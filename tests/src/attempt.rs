@@ -8,11 +8,15 @@ use std::{
 };
 
 use nix::{
-    fcntl::{FcntlArg, fcntl},
+    fcntl::{AT_FDCWD, FcntlArg, fcntl},
+    sys::{
+        stat::{UtimensatFlags, utimensat},
+        time::TimeSpec,
+    },
     unistd::truncate,
 };
 
-use crate::sys::open;
+use crate::sys::{ioctl, open};
 
 const APPEND: i32 = libc::O_WRONLY | libc::O_APPEND | libc::O_CLOEXEC;
 
@@ -31,6 +35,9 @@ pub enum Attempt {
     /// As [`Attempt::Append`], opened by its handle.
     HandleAppend,
     Chmod,
+    /// To now.
+    SetTimes,
+    SetFlags,
     Unlink,
     /// In a directory.
     Mkdir,
@@ -42,7 +49,7 @@ pub const TRUNCATED: i64 = 5;
 pub const MADE: &str = "made";
 
 impl Attempt {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 11] = [
         Self::Read,
         Self::Append,
         Self::Truncate,
@@ -50,6 +57,8 @@ impl Attempt {
         Self::UringAppend,
         Self::HandleAppend,
         Self::Chmod,
+        Self::SetTimes,
+        Self::SetFlags,
         Self::Unlink,
         Self::Mkdir,
     ];
@@ -60,7 +69,7 @@ impl Attempt {
         found.ok_or_else(|| io::Error::other("there is no such attempt"))
     }
 
-    pub(crate) fn perform(self, file: &Path) -> io::Result<()> {
+    pub fn perform(self, file: &Path) -> io::Result<()> {
         match self {
             Self::Read => fs::read(file).map(drop),
             Self::Append => File::options().append(true).open(file)?.write_all(APPENDED),
@@ -69,6 +78,13 @@ impl Attempt {
             Self::UringAppend => open::by_uring(file, APPEND)?.write_all(APPENDED),
             Self::HandleAppend => open::by_handle(file, APPEND)?.write_all(APPENDED),
             Self::Chmod => fs::set_permissions(file, Permissions::from_mode(0o600)),
+            Self::SetTimes => {
+                let now = TimeSpec::UTIME_NOW;
+                Ok(utimensat(AT_FDCWD, file, &now, &now, UtimensatFlags::FollowSymlink)?)
+            }
+            Self::SetFlags => {
+                ioctl::set_attributes(&File::open(file)?, |attributes| attributes.flags |= ioctl::NO_DUMP)
+            }
             Self::Unlink => fs::remove_file(file),
             Self::Mkdir => fs::create_dir(file.join(MADE)),
         }

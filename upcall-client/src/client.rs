@@ -100,10 +100,10 @@ impl Client {
         Ok(StateClient::new(self.clone(), begun))
     }
 
-    /// What clients hold, a JSON object: of the file at `path`, or everything. For operators, and for what this
-    /// client holds itself.
-    pub async fn query_state(&self, path: Option<PathBuf>) -> Result<String, Error> {
-        self.ask(state::Query { target: path.map(Named::path) }).await
+    /// What clients hold: of the file at `path`, or everything. JSON objects, each of which shows a part. For operators,
+    /// and for what this client holds itself.
+    pub async fn query_state(&self, path: Option<PathBuf>) -> Result<Vec<String>, Error> {
+        self.ask(state::Query::new(path.map(Named::path))).await
     }
 
     pub(crate) async fn ask<Q: state::Question>(&self, question: Q) -> Result<Q::Outcome, Error> {

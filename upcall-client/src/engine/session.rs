@@ -205,13 +205,14 @@ impl<'a> Session<'a> {
             Message::Error { code, message } if tag == 0 => Err(Error::Refused { code, message }),
             // An answer that nobody waits for is none of ours.
             other => match self.active.take_if(|active| active.tag == tag) {
-                Some(active) => self.answered(active.job, other),
+                Some(active) => self.answered(active, other),
                 None => Ok(()),
             },
         }
     }
 
-    fn answered(&mut self, mut job: Box<dyn Job>, message: Message) -> Result<(), Error> {
+    fn answered(&mut self, active: Active, message: Message) -> Result<(), Error> {
+        let Active { mut job, tag, deadline } = active;
         match message {
             Message::Error { code, message } => {
                 let error = Error::Refused { code, message };
@@ -221,6 +222,11 @@ impl<'a> Session<'a> {
                 self.end(job, End::Refused(error))
             }
             message => match job.answer(message, self.state) {
+                Ok(()) if job.expects_more() => {
+                    let deadline = deadline.map(|_| after(Instant::now(), self.request_timeout));
+                    self.active = Some(Active { job, tag, deadline });
+                    Ok(())
+                }
                 Ok(()) => self.advance(job),
                 Err(error) => {
                     job.end(End::Disconnected, self.state);

@@ -32,6 +32,11 @@ pub(crate) trait Job: Send {
     /// Takes in the answer to the latest frame.
     fn answer(&mut self, message: Message, state: &mut State) -> Result<(), Error>;
 
+    /// Whether the answer that was taken in goes on in another message.
+    fn expects_more(&self) -> bool {
+        false
+    }
+
     /// Tells the requester that it need not wait; the answer will still be taken in.
     fn give_up(&mut self, error: Error);
 

@@ -27,10 +27,10 @@ pub use self::message::{Message, decode, encode};
 pub use self::register::{Known, RegisterItem, Registered, Target, descriptors};
 pub use self::renew::RenewItem;
 pub use self::state::{
-    Access, Cancel, Close, Contention, Deny, Done, Extend, Extended, GrantFlags, Identity, Keep, Lease,
+    Access, Cancel, Close, Contention, Deny, Done, Extend, Extended, GrantFlags, Identity, Json, Keep, Lease,
     LeaseId, LeaseKind, Leased, Lock, LockConflict, LockGranted, LockKind, LockTest, Locked, Means, Open,
-    OpenChange, OpenGranted, Opened, Recall, Return, Revoked, StateAnswer, StateBegin, StateBegun,
-    StateQuery, StateRequest, StateShown, StateUpcall, Terms, Unlock, Who,
+    OpenChange, OpenGranted, Opened, Recall, Return, Revoked, ShownFlags, StateAnswer, StateBegin,
+    StateBegun, StateQuery, StateRequest, StateShown, StateUpcall, Terms, Unlock, Who,
 };
 pub use self::upcall::{UpcallBatch, UpcallItem};
 

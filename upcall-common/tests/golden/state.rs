@@ -98,6 +98,7 @@ fn answers() -> Vec<(u32, StateAnswer)> {
         text: String::new(),
     };
     let locked = Locked { code: Code::Waiting, flags: none(), request: WAITING, text: String::new() };
+    let shown = |more| StateShown { flags: ShownFlags { more }, json: Json(r#"{"files":[]}"#.into()) };
     vec![
         (10, StateAnswer::StateBegun(begun)),
         (12, StateAnswer::Opened(opened)),
@@ -113,7 +114,7 @@ fn answers() -> Vec<(u32, StateAnswer)> {
         (18, StateAnswer::Locked(locked)),
         (20, StateAnswer::LockConflict(conflict)),
         (16, StateAnswer::Done(Done { code: Code::NotHeld, text: "a read lease".into() })),
-        (22, StateAnswer::StateShown(StateShown(r#"{"files":[]}"#.into()))),
+        (22, StateAnswer::StateShown(shown(true))),
     ]
 }
 

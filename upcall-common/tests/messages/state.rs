@@ -153,5 +153,8 @@ pub(super) fn extensible() -> impl Strategy<Value = Message> {
 
 /// The one whose whole body has a meaning.
 pub(super) fn shown() -> impl Strategy<Value = Message> {
-    ".{0,60}".prop_map(|json| Message::StateAnswer(StateAnswer::StateShown(StateShown(json))))
+    (any::<bool>(), ".{0,60}").prop_map(|(more, json)| {
+        let shown = StateShown { flags: ShownFlags { more }, json: Json(json) };
+        Message::StateAnswer(StateAnswer::StateShown(shown))
+    })
 }

@@ -52,10 +52,14 @@ impl Clients {
         self.links.get(&connection).map(|(client, _)| *client)
     }
 
+    pub(super) fn link(&self, client: ClientId) -> Option<&Link> {
+        let connection = self.connections.get(&client)?;
+        self.links.get(connection).map(|(_, link)| link)
+    }
+
     /// Of a client's process; 0: not known.
     pub(super) fn pid(&self, client: ClientId) -> u32 {
-        let link = self.connections.get(&client).and_then(|connection| self.links.get(connection));
-        link.map_or(0, |(_, link)| link.pid())
+        self.link(client).map_or(0, Link::pid)
     }
 
     pub(super) fn subject(&self, request: RequestId) -> Option<Subject> {
@@ -69,8 +73,7 @@ impl Clients {
     }
 
     pub(super) fn tell(&self, client: ClientId, upcall: StateUpcall) {
-        let link = self.connections.get(&client).and_then(|connection| self.links.get(connection));
-        if let Some((_, link)) = link {
+        if let Some(link) = self.link(client) {
             link.tell(&Message::StateUpcall(upcall), 0);
         }
     }

@@ -1,16 +1,15 @@
 //! The files of which something is held, and what the kernel holds of each.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::Arc,
 };
 
 use nix::sys::stat::fstat;
 use tokio::sync::OnceCell;
-use upcall_common::abi::Key;
 
-use super::Found;
+use super::{Found, found::FileKey};
 use crate::{
     hold::{LeaseKey, Ranges, Sort},
     state::{Deny, InodeId, OpenId, Owner},
@@ -67,8 +66,9 @@ impl File {
 #[derive(Debug, Default)]
 pub(super) struct Files {
     last: u64,
-    by_key: HashMap<(Key, u32), InodeId>,
-    files: HashMap<InodeId, File>,
+    by_key: HashMap<FileKey, InodeId>,
+    /// In the order in which they are shown.
+    files: BTreeMap<InodeId, File>,
     leases: HashMap<LeaseKey, InodeId>,
 }
 
@@ -76,7 +76,7 @@ impl Files {
     /// The number of a file, which stays open until it is removed.
     pub(super) fn enter(&mut self, found: Arc<Found>) -> InodeId {
         // While it is open, no other inode gets its key.
-        let key = (found.key, found.generation);
+        let key = found.key();
         if let Some(&known) = self.by_key.get(&key) {
             return known;
         }
@@ -100,7 +100,7 @@ impl Files {
 
     pub(super) fn remove(&mut self, inode: InodeId) -> Option<File> {
         let file = self.files.remove(&inode)?;
-        self.by_key.remove(&(file.found.key, file.found.generation));
+        self.by_key.remove(&file.found.key());
         Some(file)
     }
 
@@ -112,12 +112,16 @@ impl Files {
         self.files.get_mut(&inode)
     }
 
-    pub(super) fn find(&self, key: Key) -> Option<InodeId> {
-        self.files.iter().find(|(_, file)| file.found.key == key).map(|(inode, _)| *inode)
+    pub(super) fn find(&self, key: FileKey) -> Option<InodeId> {
+        self.by_key.get(&key).copied()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (InodeId, &File)> {
-        self.files.iter().map(|(inode, file)| (*inode, file))
+        self.from(InodeId(0))
+    }
+
+    pub(super) fn from(&self, first: InodeId) -> impl Iterator<Item = (InodeId, &File)> {
+        self.files.range(first..).map(|(inode, file)| (*inode, file))
     }
 
     pub(super) fn set_lease(&mut self, inode: InodeId, lease: LeaseKey) {

@@ -1,6 +1,6 @@
 //! What happens is counted, and shown to whoever looks (`upcall debug`).
 
-use std::{os::fd::AsRawFd, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use nix::time::{ClockId, clock_gettime};
 use tokio::sync::broadcast;
@@ -147,7 +147,7 @@ fn event(op: StateOp, client: Option<String>, pid: u32, subject: &Subject) -> St
         op,
         client,
         pid,
-        path: file.as_ref().and_then(|file| path(file)),
+        path: file.as_ref().and_then(|file| file.path()),
         open: *open,
         what: *what,
         who: None,
@@ -155,12 +155,6 @@ fn event(op: StateOp, client: Option<String>, pid: u32, subject: &Subject) -> St
         text: None,
         deadline_ms: None,
     }
-}
-
-/// Where a file is now.
-pub(super) fn path(file: &Found) -> Option<String> {
-    let path = std::fs::read_link(format!("/proc/self/fd/{}", file.fd.as_raw_fd())).ok()?;
-    Some(path.display().to_string())
 }
 
 pub(super) fn whom(who: Who) -> Option<Whom> {

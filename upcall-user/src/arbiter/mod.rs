@@ -8,6 +8,7 @@ mod clients;
 mod convert;
 mod effects;
 mod files;
+mod found;
 mod journal;
 mod kernel;
 mod outside;
@@ -18,7 +19,6 @@ mod totals;
 
 use std::{
     convert::Infallible,
-    os::fd::OwnedFd,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -27,41 +27,16 @@ use std::{
 
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
-use upcall_common::{
-    abi::Key,
-    wire::{Code, Identity, StateAnswer, StateRequest},
-};
+use upcall_common::wire::{Code, Identity, StateAnswer, StateRequest};
 
 use crate::{server::Link, state::Connection};
 
 pub use convert::refused;
+pub use found::{FileKey, Found, Named};
 pub use run::{Settings, Started, start};
+pub use show::{Page, Position, Query};
 
 pub use crate::state::Switches;
-
-/// A file that a client has named and may open.
-#[derive(Debug)]
-pub struct Found {
-    /// `O_PATH`.
-    pub fd: OwnedFd,
-    pub key: Key,
-    pub generation: u32,
-    pub is_directory: bool,
-    /// Of a filesystem of this host, where opening and closing wait for nobody.
-    pub is_local: bool,
-}
-
-/// For an OPEN.
-#[derive(Debug)]
-pub struct Named {
-    pub found: Arc<Found>,
-    /// The innermost export that it lies in: an index into [`crate::access::Exports::roots`].
-    pub export: usize,
-    /// The client may open it for writing.
-    pub writable: bool,
-    /// A description that the client passed to write by, while it has a lease.
-    pub passed: Option<OwnedFd>,
-}
 
 enum Command {
     /// `done`: whether it has begun.
@@ -74,9 +49,9 @@ enum Command {
         done: oneshot::Sender<()>,
     },
     Show {
-        only: Option<Connection>,
-        file: Option<Key>,
-        shown: oneshot::Sender<String>,
+        query: Query,
+        from: Option<Position>,
+        page: oneshot::Sender<Page>,
     },
     Summary {
         shown: oneshot::Sender<Value>,
@@ -147,12 +122,11 @@ impl Arbiter {
         self.tell(|done| Command::Ask { ask, done }).await;
     }
 
-    /// What is held, as JSON: by a connection's client, or by all; of a file, or of all.
-    pub async fn show(&self, only: Option<&Begun>, file: Option<Key>) -> Option<String> {
-        let (shown, text) = oneshot::channel();
-        let only = only.map(|begun| begun.connection);
-        self.commands.send(Command::Show { only, file, shown }).await.ok()?;
-        text.await.ok()
+    /// What is held, from the beginning or from where the page before ended. `None` when the daemon ends.
+    pub async fn show(&self, query: Query, from: Option<Position>) -> Option<Page> {
+        let (page, shown) = oneshot::channel();
+        self.commands.send(Command::Show { query, from, page }).await.ok()?;
+        shown.await.ok()
     }
 
     /// How much is held, and what has happened so far.

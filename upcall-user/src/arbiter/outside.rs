@@ -4,11 +4,12 @@
 use std::sync::Arc;
 
 use tokio::sync::Notify;
-use upcall_common::change;
+use upcall_common::{abi::Originator, change};
 
 use super::files::File;
 use crate::{
-    hub::{ClientIndex, ClientInfo, Hub, RegisterError, Wanted, Wish},
+    hub::{ClientIndex, ClientInfo, Hub, RegisterError, Upcall, Wanted, Wish},
+    server::Link,
     state::InodeId,
 };
 
@@ -20,14 +21,40 @@ const BESIDE: u32 = change::RENAME
     | change::XATTR
     | change::ACL
     | change::ENTRIES
+    | change::FLAGS
+    | change::ATIME
     | change::ALWAYS;
+/// So do times that are set; those of a write come with it.
+const TIMES: u32 = change::TIMES;
 /// What the kernel's lease holds back, but for whoever has the file open already: the holder.
 const HELD: u32 = change::DATA | change::SIZE;
 
 /// Most changes taken in one go.
 const STEP: usize = 256;
 
-/// A client of the hub's like any other: the arbiter itself.
+/// Somebody has changed a file.
+pub(super) struct Change {
+    pub(super) inode: InodeId,
+    /// In a way that the kernel's lease does not hold back.
+    pub(super) beside: bool,
+    /// There will be no more.
+    pub(super) ended: bool,
+    /// The process, where it was one alone.
+    pub(super) by: Option<u32>,
+}
+
+impl From<&Upcall> for Change {
+    fn from(upcall: &Upcall) -> Self {
+        let (by, apart) = upcall.provenance.map_or((None, 0), |it| match it.originator {
+            Originator::Process(pid) => (Some(pid), it.apart),
+            Originator::Unknown => (None, it.apart),
+        });
+        let beside = upcall.changes & BESIDE != 0 || apart & TIMES != 0;
+        Self { inode: InodeId(upcall.cookie), beside, ended: upcall.ended, by }
+    }
+}
+
+/// The arbiter as a client of the hub.
 pub(super) struct Outside {
     hub: Arc<Hub>,
     client: ClientIndex,
@@ -35,8 +62,7 @@ pub(super) struct Outside {
 }
 
 impl Outside {
-    /// `None`: the daemon has as many clients as it may.
-    pub(super) fn new(hub: &Arc<Hub>) -> Option<Self> {
+    pub(super) fn new(hub: &Arc<Hub>) -> Self {
         let pid = std::process::id();
         let info = ClientInfo {
             name: "the daemon itself, for leases".into(),
@@ -44,14 +70,14 @@ impl Outside {
             uid: 0,
             pid,
         };
-        let (client, changed) = hub.connect(info, None)?;
-        Some(Self { hub: Arc::clone(hub), client, changed })
+        let (client, changed) = hub.join(info);
+        Self { hub: Arc::clone(hub), client, changed }
     }
 
     /// Hears of a file from now on.
     pub(super) fn follow(&self, inode: InodeId, file: &mut File) -> Result<(), RegisterError> {
         if file.interest.is_none() {
-            let wish = Wish { cookie: inode.0, mask: BESIDE | HELD, include_own: true };
+            let wish = Wish { cookie: inode.0, mask: BESIDE | TIMES | HELD, include_own: true };
             let wanted = Wanted { file: file.fd(), origin: None, wish, lifetime: None, known: 0 };
             let made = self.hub.register(self.client, vec![wanted]).pop();
             file.interest = Some(made.unwrap_or(Err(RegisterError::Kernel))?.interest);
@@ -72,13 +98,17 @@ impl Outside {
         async move { changed.notified().await }
     }
 
-    /// Files that somebody has changed, and whether in a way that the kernel's lease does not hold back.
-    pub(super) fn take(&self) -> Vec<(InodeId, bool)> {
+    pub(super) fn take(&self) -> Vec<Change> {
         let taken = self.hub.take_upcalls(self.client, STEP, u64::MAX);
         if taken.len() == STEP {
             self.changed.notify_one();
         }
-        taken.into_iter().map(|upcall| (InodeId(upcall.cookie), upcall.changes & BESIDE != 0)).collect()
+        taken.iter().map(Change::from).collect()
+    }
+
+    /// Whether the process at the other end of the connection is this one.
+    pub(super) fn is_process(&self, link: &Link, pid: u32) -> bool {
+        link.pid() == pid && self.hub.is_process(link.client(), pid)
     }
 }
 

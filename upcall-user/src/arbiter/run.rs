@@ -23,7 +23,7 @@ use super::{
     files::Files,
     journal::Journal,
     kernel::{Event, Kernel},
-    outside::Outside,
+    outside::{Change, Outside},
 };
 use crate::{
     access::Exports,
@@ -61,10 +61,7 @@ pub fn start(
     {
         tracing::info!(before, "fs.lease-break-time is raised so that recalls end before it");
     }
-    let outside = match switches.leases {
-        true => Some(Outside::new(hub).context("`clients` leaves no room for leases: raise it")?),
-        false => None,
-    };
+    let outside = switches.leases.then(|| Outside::new(hub));
     let kernel = Kernel::new(switches, &offsets).context("cannot be told of broken leases")?;
     // What an earlier daemon held for clients is not known, not even whether there was one.
     let reclaim_until = Instant::now() + table.grace;
@@ -138,9 +135,9 @@ impl Task {
         match command {
             Command::Begin { begin, done } => self.begin(begin, done),
             Command::Ask { ask, done } => self.ask(ask, done),
-            Command::Show { only, file, shown } => {
+            Command::Show { query, from, page } => {
                 // Whoever asked may have gone.
-                let _ = shown.send(self.show(only, file));
+                let _ = page.send(self.show(query, from));
             }
             Command::Summary { shown } => {
                 let _ = shown.send(self.summary());
@@ -213,19 +210,28 @@ impl Task {
     fn distrust(&mut self) {
         let followed = self.files.iter().filter(|(_, file)| file.interest.is_some()).map(|(inode, _)| inode);
         for inode in followed.collect::<Vec<_>>() {
-            self.table.outside(inode, state::Keep::None, None, Who::Unknown, Instant::now());
+            self.table.outside(inode, state::Keep::None, |_| false, Who::Unknown, Instant::now());
         }
     }
 
     fn changed(&mut self) {
-        let changed = self.outside.as_ref().map(Outside::take).unwrap_or_default();
-        for (inode, beside) in changed {
-            let Some(file) = self.files.get(inode) else { continue };
+        let Some(outside) = &self.outside else { return };
+        for Change { inode, beside, ended, by } in outside.take() {
+            let Some(file) = self.files.get_mut(inode) else { continue };
+            if ended {
+                file.interest = None;
+            }
             // Beside a write lease it is the holder's doing. A read lease lets `open` truncate, if it is for reading.
             let held = file.lease.is_some()
                 && (self.table.kernel_holds(inode, LeaseKind::Write) || !file.has_other_size());
             if beside || !held {
-                self.table.outside(inode, state::Keep::None, None, Who::Unknown, Instant::now());
+                let clients = &self.clients;
+                let own = |client| {
+                    let link = clients.link(client);
+                    link.zip(by).is_some_and(|(link, pid)| outside.is_process(link, pid))
+                };
+                let who = by.map_or(Who::Unknown, Who::Process);
+                self.table.outside(inode, state::Keep::None, own, who, Instant::now());
             }
         }
     }

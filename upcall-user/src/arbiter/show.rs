@@ -1,41 +1,117 @@
-//! What is held, as JSON: the fields are in PROTOCOL.md.
+//! What is held, as JSON, page by page: the fields are in PROTOCOL.md.
 
 use std::{fmt::Write, time::Instant};
 
 use serde_json::{Map, Value, json};
-use upcall_common::{abi::Key, wire};
+use upcall_common::wire::{self, MAX_BODY, MAX_NAME, MAX_PATH};
 
-use super::{
-    convert::ms,
-    files::File,
-    journal::{path, whom},
-    run::Task,
-};
+use super::{Begun, FileKey, convert::ms, journal::whom, run::Task};
 use crate::state::{
-    ClientId, Connection, InodeId, LeaseKind, ShownInode, ShownLease, ShownLock, ShownOpen, ShownRecall,
-    ShownRequest, Wish,
+    ClientId, Connection, InodeId, Place, Shown, ShownLease, ShownLock, ShownOpen, ShownRecall, ShownRequest,
+    Wish,
 };
+
+/// By a connection's client alone, or by all; of one file, or of all.
+#[derive(Clone, Copy, Debug)]
+pub struct Query {
+    only: Option<Connection>,
+    file: Option<FileKey>,
+}
+
+impl Query {
+    pub fn new(only: Option<&Begun>, file: Option<FileKey>) -> Self {
+        Self { only: only.map(|begun| begun.connection), file }
+    }
+}
+
+/// What there was no room for begins with this file, after this place.
+#[derive(Clone, Copy, Debug)]
+pub struct Position(InodeId, Option<Place>);
+
+/// What fits a frame.
+#[derive(Debug)]
+pub struct Page {
+    pub json: String,
+    pub next: Option<Position>,
+}
+
+/// Others wait until a page is done, so it is far smaller than a frame may be.
+const ROOM: usize = MAX_BODY as usize / 4;
+/// Files looked at for a page, since some have nothing to show.
+const MOST_FILES: usize = 256;
+/// Of a byte of a name, as JSON.
+const ESCAPED: usize = 6;
+/// An object's names (whose it is, and for whom it is recalled), and all its other fields.
+const ITEM: usize = 2 * MAX_NAME * ESCAPED + 1024;
+/// A path, and what is around the lists.
+const FILE: usize = MAX_PATH * ESCAPED + 256;
+const _: () = assert!(FILE + ITEM <= ROOM && ROOM + FILE + ITEM <= MAX_BODY as usize);
 
 impl Task {
-    /// Of a connection's client alone, or of all; of one file, or of all.
-    pub(super) fn show(&self, only: Option<Connection>, file: Option<Key>) -> String {
-        let client = only.map(|connection| self.clients.of(connection));
-        // One that has not begun holds nothing.
-        if client == Some(None) {
-            return json!({"files": []}).to_string();
+    pub(super) fn show(&self, query: Query, from: Option<Position>) -> Page {
+        let client = query.only.map(|connection| self.clients.of(connection));
+        let wanted = query.file.map(|key| self.files.find(key));
+        let mut files = Vec::new();
+        // Who has not begun holds nothing.
+        let next = match (client, wanted) {
+            (Some(None), _) | (_, Some(None)) => None,
+            (client, wanted) => self.fill(&mut files, client.flatten(), wanted.flatten(), from),
+        };
+        let mut page = object(json!({ "files": files }));
+        if let (None, None, Value::Object(summary)) = (query.only, from, self.summary()) {
+            page.extend(summary);
         }
-        let (only, wanted) = (client.flatten(), file.map(|key| self.files.find(key)));
-        let shown: Vec<Value> = self
-            .files
-            .iter()
-            .filter(|(inode, _)| wanted.is_none_or(|wanted| wanted == Some(*inode)))
-            .filter_map(|(inode, file)| self.show_file(inode, file, only))
-            .collect();
-        let mut shown = json!({"files": shown});
-        if let (None, Some(shown), Value::Object(summary)) = (only, shown.as_object_mut(), self.summary()) {
-            shown.extend(summary);
+        Page { json: Value::Object(page).to_string(), next }
+    }
+
+    /// Until the page is full.
+    fn fill(
+        &self,
+        files: &mut Vec<Value>,
+        only: Option<ClientId>,
+        wanted: Option<InodeId>,
+        from: Option<Position>,
+    ) -> Option<Position> {
+        let first = from.map_or(wanted.unwrap_or(InodeId(0)), |Position(inode, _)| inode);
+        let mut room = ROOM;
+        let such = self.files.from(first).take_while(|(inode, _)| wanted.is_none_or(|it| it == *inode));
+        for (looked, (inode, file)) in such.enumerate() {
+            let mut last = from.filter(|from| from.0 == inode).and_then(|Position(_, place)| place);
+            if looked == MOST_FILES {
+                return Some(Position(inode, last));
+            }
+            let mut shown = self.table.show(inode, only, last).peekable();
+            if shown.peek().is_none() {
+                continue;
+            }
+            if room < FILE + ITEM {
+                return Some(Position(inode, last));
+            }
+            room -= FILE;
+            let [mut opens, mut locks, mut waiting] = [const { Vec::new() }; 3];
+            let full = loop {
+                match (shown.next(), room.checked_sub(ITEM)) {
+                    (None, _) => break false,
+                    (Some(_), None) => break true,
+                    (Some((place, shown)), Some(left)) => {
+                        (last, room) = (Some(place), left);
+                        match shown {
+                            Shown::Open(open) => opens.push(self.show_open(open)),
+                            Shown::Lock(lock) => locks.push(self.show_lock(&lock)),
+                            Shown::Request(request) => waiting.push(self.show_request(&request)),
+                        }
+                    }
+                }
+            };
+            let path = file.found.path();
+            files.push(
+                json!({"file": inode.0, "path": path, "opens": opens, "locks": locks, "waiting": waiting}),
+            );
+            if full {
+                return Some(Position(inode, last));
+            }
         }
-        shown.to_string()
+        None
     }
 
     /// How much is held, and what has happened so far.
@@ -53,37 +129,24 @@ impl Task {
         json!({"now": now, "totals": self.journal.totals})
     }
 
-    fn show_file(&self, inode: InodeId, file: &File, only: Option<ClientId>) -> Option<Value> {
-        let ShownInode { opens, leases, locks, waiting, .. } = self.table.show(inode, only)?;
-        if only.is_some() && opens.is_empty() && waiting.is_empty() {
-            return None;
-        }
-        let opens: Vec<Value> = opens.iter().map(|open| self.show_open(open, &leases)).collect();
-        let locks: Vec<Value> = locks.iter().map(|lock| self.show_lock(lock)).collect();
-        let waiting: Vec<Value> = waiting.iter().map(|request| self.show_request(request)).collect();
-        Some(json!({"path": path(&file.found), "opens": opens, "locks": locks, "waiting": waiting}))
-    }
-
-    fn show_open(&self, open: &ShownOpen, leases: &[ShownLease]) -> Value {
-        let carried: Vec<&ShownLease> = leases.iter().filter(|lease| lease.open == open.open).collect();
-        let count = |kind: LeaseKind| -> usize {
-            carried.iter().filter(|lease| lease.kind == kind).map(|lease| lease.grants).sum()
-        };
-        let recall = open.recall.as_ref().map(|ShownRecall { deadline, keep, who }| {
-            let keep = wire::Keep::from(*keep).as_str();
-            json!({"left_ms": left(*deadline), "keep": keep, "who": whom(who.clone())})
-        });
+    fn show_open(&self, open: ShownOpen) -> Value {
+        let lease = open.lease.as_ref();
+        let recall =
+            lease.and_then(|lease| lease.recall.as_ref()).map(|ShownRecall { deadline, keep, who }| {
+                let keep = wire::Keep::from(*keep).as_str();
+                json!({"left_ms": left(*deadline), "keep": keep, "who": whom(who.clone())})
+            });
         let mut fields = self.owner(open.client);
         fields.extend(object(json!({
             "open": open.open.0,
             "access": wire::Access::from(open.access).as_str(),
             "deny": wire::Deny::from(open.deny).as_str(),
             "lease_id": hexadecimal(&open.lease_id.0),
-            "read_leases": count(LeaseKind::Read),
-            "write_leases": count(LeaseKind::Write),
-            "advisory": open.advisory || carried.iter().any(|lease| lease.advisory),
+            "read_leases": lease.map_or(0, |lease| lease.reads),
+            "write_leases": lease.map_or(0, |lease| lease.writes),
+            "advisory": open.advisory || lease.is_some_and(|lease| lease.advisory),
             "seconds": open.since.elapsed().as_secs(),
-            "lease_seconds": carried.first().map(|lease| lease.since.elapsed().as_secs()),
+            "lease_seconds": lease.map(|lease: &ShownLease| lease.since.elapsed().as_secs()),
             "lapses_ms": open.lapses.map(left),
             "recall": recall,
         })));

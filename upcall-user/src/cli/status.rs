@@ -23,17 +23,21 @@ pub(super) struct StatusArgs {
 
 pub(super) async fn run(args: StatusArgs) -> Result<()> {
     let (client, _upcalls) = args.connect.client("upcall status", false).await?;
-    let text = match &args.state {
-        Some(path) => client.query_state(path.as_deref().map(absolute).transpose()?).await?,
-        None => client.status().await?,
-    };
+    if let Some(path) = &args.state {
+        let pages = client.query_state(path.as_deref().map(absolute).transpose()?).await?;
+        let shown = state::join(&pages)?;
+        let mut out = std::io::stdout().lock();
+        match args.json {
+            true => writeln!(out, "{shown}")?,
+            false => state::shown(&mut out, &shown)?,
+        }
+        return Ok(());
+    }
+    let text = client.status().await?;
     let mut out = std::io::stdout().lock();
     if args.json {
         writeln!(out, "{text}")?;
         return Ok(());
-    }
-    if args.state.is_some() {
-        return state::shown(&mut out, &text);
     }
     let status: Value = serde_json::from_str(&text).context("the daemon's status is not JSON")?;
     let hub = &status["hub"];

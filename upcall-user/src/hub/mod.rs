@@ -44,7 +44,7 @@ pub use index::{Bucket, Index};
 pub use kernel::{Kernel, KernelCounts};
 pub use names::{Directory, Mark, Named, Names, Waiting};
 pub use register::{RegisterError, Registered, Wanted};
-pub use registry::{Account, ClientIndex, NoInterest, Origin, Wish};
+pub use registry::{Account, ClientIndex, NoInterest, Origin, Provenance, Wish};
 pub use settle::Gone;
 pub use slots::{Slots, Words};
 pub use status::{ClientStatus, HubStatus, Totals};
@@ -149,8 +149,21 @@ impl Hub {
         if state.clients.len() >= state.limits.clients {
             return None;
         }
-        let index = state.registry.connect(process.as_ref().map(Process::tgid));
+        let index = state.registry.connect(process.as_ref().map(Process::tgid), false);
         Some((index, state.clients.insert(index, info, process)))
+    }
+
+    /// The daemon itself, beside those that may come, is told of changes as well; and by whom they are.
+    pub fn join(&self, info: ClientInfo) -> (ClientIndex, Arc<Notify>) {
+        let mut state = self.lock();
+        state.limits.clients += 1;
+        let index = state.registry.connect(None, true);
+        (index, state.clients.insert(index, info, None))
+    }
+
+    /// Whether the client is known to be this process, which lives.
+    pub fn is_process(&self, client: ClientIndex, tgid: u32) -> bool {
+        self.lock().clients.is_process(client, tgid)
     }
 
     /// Ends what a client is told. The dispatcher takes its interests away, in steps.

@@ -6,6 +6,7 @@ use tokio::sync::Notify;
 use upcall_common::wire::Message;
 
 use super::{outlet::Outlet, session::frame};
+use crate::hub::ClientIndex;
 
 /// Frames leave in the order in which they are told: an answer never before, or after, what was told before, or after.
 #[derive(Clone, Debug)]
@@ -14,6 +15,7 @@ pub struct Link {
     /// Wakes the session.
     pub(super) session: Arc<Notify>,
     pub(super) pid: u32,
+    pub(super) client: ClientIndex,
 }
 
 impl Link {
@@ -27,6 +29,11 @@ impl Link {
     pub fn end(&self) {
         self.outlet.supersede();
         self.session.notify_one();
+    }
+
+    /// The connection's, in the hub.
+    pub fn client(&self) -> ClientIndex {
+        self.client
     }
 
     /// Of the process at the other end; 0: not known.

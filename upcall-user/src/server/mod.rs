@@ -3,6 +3,7 @@
 mod events;
 mod feed;
 mod gaps;
+mod kind;
 mod link;
 mod listen;
 mod outlet;

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     access::{Export, Exports},
+    arbiter::Query,
     events::EventFilter,
     hub::{ClientIndex, Hub, NoInterest},
 };
@@ -24,6 +25,8 @@ pub(super) enum Answer {
     Barrier,
     /// Start a stream of events.
     Events(EventFilter),
+    /// Show what is held.
+    Show(Query),
     Nothing,
     /// Close the connection with this reason.
     End(Code, String),

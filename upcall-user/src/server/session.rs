@@ -243,7 +243,7 @@ async fn turn(
             Message::StateRequest(request) => {
                 let descriptors = transport.claim(state::descriptors(&request));
                 let outlet = Arc::clone(&transport.outlet);
-                let link = Link { outlet, session: Arc::clone(upcalls), pid: peer.info.pid };
+                let link = Link { outlet, session: Arc::clone(upcalls), pid: peer.info.pid, client: *client };
                 let asked = state::Asked { request, tag, descriptors, link };
                 let answer = state::answer(asked, peer, service, holding);
                 feed.beside(transport, service.stall_timeout, answer).await?
@@ -264,6 +264,7 @@ async fn turn(
                 let own = peer.info.pid;
                 *stream = Some(EventStream { tag, filter, own, events, lost: 0, _watching: watching });
             }
+            Answer::Show(query) => state::send_shown(query, tag, transport, service, &mut feed).await?,
             Answer::Nothing => {}
             Answer::End(code, message) => return Err(End::Refused(code, message, tag)),
         }

@@ -1,31 +1,29 @@
 //! Requests about state: finds the files that they name, as the client's user, and hands them to the arbiter.
 
 use std::{
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, OwnedFd},
     sync::Arc,
 };
 
-use nix::sys::{
-    stat::{SFlag, fstat},
-    statfs::{FUSE_SUPER_MAGIC, FsType, NFS_SUPER_MAGIC, SMB_SUPER_MAGIC, fstatfs},
-};
 use tokio::task::spawn_blocking;
 use upcall_common::{
     abi::Probe,
-    wire::{self, Code, Message, StateAnswer, StateRequest, StateShown},
+    wire::{self, Code, Json, Message, ShownFlags, StateAnswer, StateRequest, StateShown},
 };
 
 use super::{
     Service,
+    feed::Feed,
+    kind::Kind,
     link::Link,
     register::{named, refusal},
     requests::Answer,
-    session::Peer,
-    transport::close,
+    session::{End, Peer, frame},
+    transport::{Transport, close},
 };
 use crate::{
     access::{self, AccessError, Openable, Principal, Target},
-    arbiter::{self, Arbiter, Begun, Found, Named},
+    arbiter::{self, Begun, Found, Named, Query},
 };
 
 /// Of one session.
@@ -67,7 +65,7 @@ pub(super) async fn answer(
             Answer::Nothing
         }
         (StateRequest::StateQuery(_), begun) => {
-            show(request, descriptors, peer, service, (arbiter, begun.as_ref())).await
+            show(request, descriptors, peer, service, begun.as_ref()).await
         }
         (_, None) => {
             close(descriptors).await;
@@ -104,7 +102,7 @@ async fn show(
     descriptors: Vec<OwnedFd>,
     peer: &Peer,
     service: &Arc<Service>,
-    (arbiter, begun): (&Arbiter, Option<&Begun>),
+    begun: Option<&Begun>,
 ) -> Answer {
     let StateRequest::StateQuery(query) = request else { return Answer::Nothing };
     let only = match (peer.is_operator(), begun) {
@@ -121,13 +119,36 @@ async fn show(
     let key = match query.target {
         None => None,
         Some(target) => match find(target, descriptors, false, peer, service).await {
-            Ok(named) => Some(named.found.key),
+            Ok(named) => Some(named.found.key()),
             Err((code, text)) => return Answer::error(code, text),
         },
     };
-    match arbiter.show(only, key).await {
-        Some(text) => Answer::state(StateAnswer::StateShown(StateShown(text))),
-        None => Answer::error(Code::Internal, "the daemon ends"),
+    Answer::Show(Query::new(only, key))
+}
+
+/// Sends what is held page by page, each made when the client has had room for the one before.
+pub(super) async fn send_shown(
+    query: Query,
+    tag: u32,
+    transport: &Transport,
+    service: &Service,
+    feed: &mut Feed<'_>,
+) -> Result<(), End> {
+    let Some(arbiter) = &service.arbiter else { return Ok(()) };
+    let mut from = None;
+    loop {
+        let page = arbiter.show(query, from).await.ok_or(End::Shutdown)?;
+        let (flags, json) = (ShownFlags { more: page.next.is_some() }, Json(page.json));
+        let answer = StateAnswer::StateShown(StateShown { flags, json });
+        transport.write(frame(&Message::StateAnswer(answer), tag)).await?;
+        from = Some(match page.next {
+            None => return Ok(()),
+            Some(next) => next,
+        });
+        if *feed.shutdown.borrow() {
+            return Err(End::Shutdown);
+        }
+        feed.send(transport).await?;
     }
 }
 
@@ -162,8 +183,8 @@ fn look(
     let export = service.exports.innermost(&resolved);
     let probe =
         service.hub.identify(resolved.fd.as_fd()).map_err(|error| (Code::Unsupported, error.to_string()))?;
-    let (is_directory, is_local) =
-        kind(resolved.fd.as_fd()).map_err(|error| (Code::Internal, error.to_string()))?;
+    let Kind { is_directory, is_local } =
+        Kind::of(resolved.fd.as_fd()).map_err(|error| (Code::Internal, error.to_string()))?;
     let passed = match target {
         Target::Descriptor(passed)
             if writes && is_local && access::is_writable(passed.as_fd()).unwrap_or(false) =>
@@ -175,20 +196,6 @@ fn look(
     let (fd, Probe { key, generation, .. }) = (resolved.fd, probe);
     let found = Arc::new(Found { fd, key, generation, is_directory, is_local });
     Ok(Named { found, export, writable, passed })
-}
-
-/// Filesystems whose files are served by somebody who may never answer.
-const SERVED: [FsType; 8] = [FUSE_SUPER_MAGIC, NFS_SUPER_MAGIC, SMB_SUPER_MAGIC, CIFS, SMB2, V9FS, CEPH, AFS];
-// linux/magic.h
-const CIFS: FsType = FsType(0xff53_4d42);
-const SMB2: FsType = FsType(0xfe53_4d42);
-const V9FS: FsType = FsType(0x0102_1997);
-const CEPH: FsType = FsType(0x00c3_6400);
-const AFS: FsType = FsType(0x5346_414f);
-
-fn kind(fd: BorrowedFd<'_>) -> nix::Result<(bool, bool)> {
-    let is_directory = SFlag::from_bits_truncate(fstat(fd)?.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR;
-    Ok((is_directory, !SERVED.contains(&fstatfs(fd)?.filesystem_type())))
 }
 
 impl Answer {

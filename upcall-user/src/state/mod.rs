@@ -46,6 +46,6 @@ pub use refusal::Refusal;
 pub use request::{ChangeRequest, Granted, LeaseRequest, LockRequest, OpenRequest, Reply};
 pub use settings::{Limits, Settings, Share, Switches};
 pub use show::{
-    Census, ShownClient, ShownInode, ShownLease, ShownLock, ShownOpen, ShownRecall, ShownRequest, Wish,
+    Census, Place, Shown, ShownClient, ShownLease, ShownLock, ShownOpen, ShownRecall, ShownRequest, Wish,
 };
 pub use table::Table;

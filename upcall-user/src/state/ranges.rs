@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::Bound,
     time::Instant,
 };
 
@@ -41,8 +42,9 @@ impl Ranges {
         self.held.len()
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Lock> {
-        self.held.values()
+    /// Those of owners up to `last`, from an owner's start.
+    pub(super) fn between(&self, from: Bound<(Owner, u64)>, last: Owner) -> impl Iterator<Item = &Lock> {
+        self.held.range((from, Bound::Included((last, u64::MAX)))).map(|(_, lock)| lock)
     }
 
     /// The owner's, in order.

@@ -32,11 +32,18 @@ impl Table {
     }
 
     /// Something outside of the table, which the kernel does not hold back, conflicts with leases that exceed `keep`:
-    /// a rename, unlink, truncate or change of attributes; an open of a file with advisory leases. A client's own
-    /// (`by`) does not concern its leases.
-    pub fn outside(&mut self, inode: InodeId, keep: Keep, by: Option<ClientId>, who: Who, now: Instant) {
+    /// a rename, unlink, truncate or change of attributes; an open of a file with advisory leases. A client's `own` does
+    /// not concern its leases.
+    pub fn outside(
+        &mut self,
+        inode: InodeId,
+        keep: Keep,
+        own: impl Fn(ClientId) -> bool,
+        who: Who,
+        now: Instant,
+    ) {
         self.expire(now);
-        self.recall(inode, keep, |holder| Some(holder.client) == by, &who, now);
+        self.recall(inode, keep, |holder| own(holder.client), &who, now);
     }
 
     /// Recalls what exceeds `keep`, but for some. None is recalled twice, except down to less.

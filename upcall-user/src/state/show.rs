@@ -1,10 +1,14 @@
 //! The table as operators and clients see it.
 
-use std::time::Instant;
+use std::{
+    ops::Bound::{Excluded, Included, Unbounded},
+    time::Instant,
+};
 
 use super::{
     Access, ChangeRequest, ClientId, Deny, Holder, InodeId, Keep, LeaseId, LeaseKind, LeaseRequest, LockKind,
-    LockRequest, OpenId, OpenRequest, Range, Table, Who, open::Open, request::What, schedule::Due,
+    LockRequest, OpenId, OpenRequest, Owner, Range, RequestId, Table, Who, inode::Inode, open::Open,
+    ranges::Lock, request::What, schedule::Due,
 };
 
 /// How much there is.
@@ -23,13 +27,20 @@ pub struct Census {
     pub asks: usize,
 }
 
+/// Something of an inode, in the order in which it is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    Open(Holder, OpenId),
+    /// By where it starts.
+    Lock(Owner, u64),
+    Request(RequestId),
+}
+
 #[derive(Clone, Debug)]
-pub struct ShownInode {
-    pub inode: InodeId,
-    pub opens: Vec<ShownOpen>,
-    pub leases: Vec<ShownLease>,
-    pub locks: Vec<ShownLock>,
-    pub waiting: Vec<ShownRequest>,
+pub enum Shown {
+    Open(ShownOpen),
+    Lock(ShownLock),
+    Request(ShownRequest),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -52,10 +63,9 @@ pub struct ShownOpen {
     pub since: Instant,
     /// When it ends, unless its client reclaims it.
     pub lapses: Option<Instant>,
-    pub recall: Option<ShownRecall>,
+    pub lease: Option<ShownLease>,
 }
 
-/// Of the lease that an open carries.
 #[derive(Clone, Debug)]
 pub struct ShownRecall {
     pub deadline: Instant,
@@ -66,12 +76,13 @@ pub struct ShownRecall {
 /// What an open carries.
 #[derive(Clone, Debug)]
 pub struct ShownLease {
-    pub open: OpenId,
-    pub client: ClientId,
-    pub kind: LeaseKind,
-    pub grants: usize,
+    /// Grants.
+    pub reads: usize,
+    pub writes: usize,
+    /// The kernel does not hold local processes to all of it.
     pub advisory: bool,
     pub since: Instant,
+    pub recall: Option<ShownRecall>,
 }
 
 #[derive(Clone, Debug)]
@@ -164,58 +175,108 @@ impl Table {
         Some(ShownClient { name: &found.name, uid: found.uid, connected: found.connection.is_some() })
     }
 
-    /// What is held of an inode; of one client's alone, if so asked.
-    pub fn show(&self, inode: InodeId, only: Option<ClientId>) -> Option<ShownInode> {
-        let found = self.inode(inode)?;
-        let shown = |client: ClientId| only.is_none_or(|only| only == client);
-        let ids =
-            found.holders.iter().filter(|(holder, _)| shown(holder.client)).flat_map(|(_, it)| &it.opens);
-        let opens: Vec<(OpenId, &Open)> =
-            ids.filter_map(|id| self.opens.get(id).map(|open| (*id, open))).collect();
-        let leases = opens.iter().flat_map(|&(open, it)| {
-            [LeaseKind::Read, LeaseKind::Write].into_iter().filter_map(move |kind| {
-                let (client, grants) = (it.client, it.grants.of(kind));
-                let advisory = found.lease.held < Some(kind);
-                let since = it.leased;
-                (grants > 0).then_some(ShownLease { open, client, kind, grants, advisory, since })
-            })
-        });
-        let locks = found.ranges.iter().filter(|lock| shown(lock.owner.client)).map(|lock| ShownLock {
-            open: lock.open,
-            client: lock.owner.client,
-            owner: lock.owner.number,
-            kind: lock.kind,
-            range: lock.range,
-            advisory: lock.advisory,
-            since: lock.since,
-        });
-        let asked = found.asks.values().filter_map(|ask| ask.request.as_ref());
-        let waiting = found.waiting.iter().chain(&found.blocked).chain(asked);
-        let waiting = waiting.filter_map(|id| self.requests.get(id)).filter(|it| shown(it.client));
-        let waiting = waiting
-            .map(|it| ShownRequest { client: it.client, wish: it.what.into(), since: it.since })
-            .collect();
-        let leases = leases.collect();
-        let locks = locks.collect();
-        let opens = opens.into_iter().map(|(open, it)| ShownOpen {
-            open,
-            client: it.client,
-            access: it.access,
-            deny: it.deny,
-            lease_id: it.lease_id,
-            since: it.since,
-            lapses: self.schedule.at(Due::Claim(it.client, it.connection)),
-            recall: found
-                .lease(it.holder())
-                .and_then(|lease| lease.recall.as_ref())
-                .filter(|_| it.grants.total() > 0)
-                .map(|recall| ShownRecall {
-                    deadline: recall.deadline,
-                    keep: recall.keep,
-                    who: recall.who.clone(),
-                }),
-            advisory: !found.deny.held.contains(it.deny),
-        });
-        Some(ShownInode { inode, opens: opens.collect(), leases, locks, waiting })
+    /// What is held of an inode, and who waits; beyond a place, and one client's alone, if so asked.
+    pub fn show(
+        &self,
+        inode: InodeId,
+        only: Option<ClientId>,
+        after: Option<Place>,
+    ) -> impl Iterator<Item = (Place, Shown)> {
+        let (least, most) = only.map_or((ClientId(0), ClientId(u64::MAX)), |client| (client, client));
+        self.inode(inode).into_iter().flat_map(move |found| {
+            let opens = self.opens_of(found, (least, most), after);
+            let locks = locks_of(found, (least, most), after);
+            opens.chain(locks).chain(self.requests_of(found, only, after))
+        })
     }
+
+    fn opens_of<'a>(
+        &'a self,
+        inode: &'a Inode,
+        (least, most): (ClientId, ClientId),
+        after: Option<Place>,
+    ) -> impl Iterator<Item = (Place, Shown)> + 'a {
+        let first = Holder { client: least, lease_id: LeaseId([0; 16]) };
+        let last = Holder { client: most, lease_id: LeaseId([u8::MAX; 16]) };
+        let from = match after {
+            None => Some((first, Unbounded)),
+            Some(Place::Open(holder, open)) => Some((holder, Excluded(open))),
+            Some(_) => None,
+        };
+        from.into_iter().flat_map(move |(first, beyond)| {
+            inode.holders.range(first..=last).flat_map(move |(holder, holding)| {
+                let beyond = if *holder == first { beyond } else { Unbounded };
+                holding.opens.range((beyond, Unbounded)).filter_map(|id| {
+                    let open = self.opens.get(id)?;
+                    Some((Place::Open(*holder, *id), Shown::Open(self.show_open(inode, *id, open))))
+                })
+            })
+        })
+    }
+
+    fn show_open(&self, inode: &Inode, id: OpenId, open: &Open) -> ShownOpen {
+        let recall = || inode.holders.get(&open.holder()).and_then(|holding| holding.lease.recall.as_ref());
+        let lease = open.grants.strongest().map(|strongest| ShownLease {
+            reads: open.grants.of(LeaseKind::Read),
+            writes: open.grants.of(LeaseKind::Write),
+            advisory: inode.lease.held < Some(strongest),
+            since: open.leased,
+            recall: recall().map(|recall| ShownRecall {
+                deadline: recall.deadline,
+                keep: recall.keep,
+                who: recall.who.clone(),
+            }),
+        });
+        ShownOpen {
+            open: id,
+            client: open.client,
+            access: open.access,
+            deny: open.deny,
+            lease_id: open.lease_id,
+            advisory: !inode.deny.held.contains(open.deny),
+            since: open.since,
+            lapses: self.schedule.at(Due::Claim(open.client, open.connection)),
+            lease,
+        }
+    }
+
+    fn requests_of<'a>(
+        &'a self,
+        inode: &'a Inode,
+        only: Option<ClientId>,
+        after: Option<Place>,
+    ) -> impl Iterator<Item = (Place, Shown)> + 'a {
+        let asked = inode.asks.values().filter_map(|ask| ask.request.as_ref());
+        let mut waiting: Vec<RequestId> =
+            inode.waiting.iter().chain(&inode.blocked).chain(asked).copied().collect();
+        waiting.sort_unstable();
+        waiting
+            .into_iter()
+            .filter(move |id| after.is_none_or(|after| Place::Request(*id) > after))
+            .filter_map(|id| self.requests.get(&id).map(|request| (id, request)))
+            .filter(move |(_, request)| only.is_none_or(|only| only == request.client))
+            .map(|(id, request)| {
+                let (client, wish, since) = (request.client, request.what.into(), request.since);
+                (Place::Request(id), Shown::Request(ShownRequest { client, wish, since }))
+            })
+    }
+}
+
+fn locks_of(
+    inode: &Inode,
+    (least, most): (ClientId, ClientId),
+    after: Option<Place>,
+) -> impl Iterator<Item = (Place, Shown)> {
+    let from = match after {
+        None | Some(Place::Open(..)) => Some(Included((Owner { client: least, number: 0 }, 0))),
+        Some(Place::Lock(owner, start)) => Some(Excluded((owner, start))),
+        Some(Place::Request(_)) => None,
+    };
+    let last = Owner { client: most, number: u64::MAX };
+    from.into_iter().flat_map(move |from| inode.ranges.between(from, last)).map(|lock| {
+        let Lock { owner, range, kind, open, advisory, since } = *lock;
+        let shown =
+            ShownLock { open, client: owner.client, owner: owner.number, kind, range, advisory, since };
+        (Place::Lock(owner, range.start()), Shown::Lock(shown))
+    })
 }

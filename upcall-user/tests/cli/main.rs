@@ -165,7 +165,10 @@ fn what_is_held_is_shown() {
     let mut run = Run::start(FEATURE_STATE, &["status", "--state", "/srv/a"]);
     let json = r#"{"files":[{"path":"/srv/a","opens":[],"locks":[],"waiting":[]}]}"#;
     let target = Some(Target::Path(b"/srv/a".to_vec()));
-    let request = run.answer(StateAnswer::StateShown(StateShown(json.into())));
+    let request = run.answer(StateAnswer::StateShown(StateShown {
+        flags: ShownFlags::default(),
+        json: Json(json.into()),
+    }));
     assert_eq!(request, StateRequest::StateQuery(StateQuery { target }));
     assert_eq!(run.end().out, "/srv/a\n");
 }

@@ -117,9 +117,10 @@ impl Holder {
         }
     }
 
-    /// That nothing has been told of what it holds: what came before the barrier is here.
+    /// That nothing has been told of what it holds but what was taken. For operators.
     pub(super) async fn heard_nothing(&mut self) -> Result<()> {
-        self.listener.quiet().await?;
+        self.listener.heard.clear();
+        self.listener.rest_and_keep().await?;
         self.listener.heard_nothing()
     }
 

@@ -43,6 +43,8 @@ pub(crate) fn add(trials: &mut Trials<'_>) {
     trials.daemon("state::a_lease_that_is_not_returned_is_revoked_at_the_deadline", revoked);
     trials.daemon("state::a_recall_is_extended_once", extended);
     trials.daemon("state::what_the_kernel_does_not_hold_recalls_after_it", beside);
+    trials.on_each("state::whatever_others_set_of_a_leased_file_recalls", set);
+    trials.on_each("state::a_holder_s_own_changes_recall_none_of_its_leases", own);
     trials.on("ext4", "state::what_may_have_gone_unheard_recalls", unheard);
     trials.daemon("state::a_truncation_by_who_opens_for_reading_recalls_after_it", truncated);
     trials.daemon("state::what_an_export_does_not_enable_is_refused", off);
@@ -193,6 +195,58 @@ fn beside(filesystem: &Filesystem) -> Result<()> {
         stage.other.unlink(&renamed)?;
         ensure!(holder.recalled().await?.open == open);
         Ok(())
+    })
+}
+
+/// The kernel holds none of it back.
+fn set(filesystem: &Filesystem) -> Result<Completion> {
+    let mut stage = Stage::new(filesystem)?;
+    block_on(async {
+        let mut holder = Holder::begin(&stage.daemon.unix(), "holder").await?;
+        for (kind, attempt) in [
+            (LeaseKind::Read, Attempt::SetTimes),
+            (LeaseKind::Write, Attempt::SetTimes),
+            (LeaseKind::Read, Attempt::SetFlags),
+            (LeaseKind::Write, Attempt::Chmod),
+        ] {
+            let open = holder.hold(&stage.file, 1, kind).await?;
+            stage.other.attempt(attempt, &stage.file)?.map_err(std::io::Error::from_raw_os_error)?;
+            let recall = holder.recalled().await.with_context(|| format!("{attempt:?} beside {kind}"))?;
+            ensure!(recall.open == open && recall.keep == Keep::None, "{recall:?}");
+            holder.state.close(open).await?;
+        }
+        Ok(Completion::Completed)
+    })
+}
+
+/// Its process is known by the connection.
+fn own(filesystem: &Filesystem) -> Result<Completion> {
+    let mut stage = Stage::new(filesystem)?;
+    // What changed just before it is leased might as well change just after, unseen.
+    let locked = stage.scene.file("locked")?;
+    block_on(async {
+        let mut holder = Holder::begin(&stage.daemon.unix(), "holder").await?;
+        let open = holder.hold(&stage.file, 1, LeaseKind::Write).await?;
+        let by = |who: &Who, pid| matches!(who, Who::Process(by) if *by == pid) || *who == Who::Unknown;
+        for attempt in [Attempt::Chmod, Attempt::SetTimes] {
+            attempt.perform(&stage.file)?;
+        }
+        holder.heard_nothing().await?;
+        stage.other.attempt(Attempt::Chmod, &stage.file)?.map_err(std::io::Error::from_raw_os_error)?;
+        let recall = holder.recalled().await.context("of chmod")?;
+        ensure!(recall.open == open && by(&recall.who, stage.other.pid()), "{recall:?}");
+        holder.state.close(open).await?;
+        // The daemon locks by a description of its own, beside which the kernel gives it no lease.
+        let request = OpenRequest::path(&locked, 2).access(Access::Both).advisory_ok(true);
+        let Grant::Granted(open) = holder.ask_open(request).await? else { bail!("it waits") };
+        holder.lock(open, 1, LockKind::Write, (0, 1)).await?;
+        ensure!(holder.state.lease(open, LeaseKind::Write).await?.advisory, "the kernel holds it");
+        Attempt::Append.perform(&locked)?;
+        holder.heard_nothing().await?;
+        stage.other.attempt(Attempt::Append, &locked)?.map_err(std::io::Error::from_raw_os_error)?;
+        let recall = holder.recalled().await.context("of a write")?;
+        ensure!(recall.open == open && by(&recall.who, stage.other.pid()), "{recall:?}");
+        Ok(Completion::Completed)
     })
 }
 

@@ -1,6 +1,7 @@
 //! > `upcall status --state [PATH]`; `upcall debug` shows grants, recalls, returns, revocations, contention.
 
 use std::{
+    collections::BTreeSet,
     io::{BufRead, BufReader},
     process::{Child, Command, Stdio},
     sync::mpsc::{self, Receiver},
@@ -19,6 +20,7 @@ use tests::{
 };
 use tokio::time::{sleep, timeout};
 use upcall_client::{Access, Code, Deny, Grant, LeaseKind, LockKind, LockRequest, OpenRequest};
+use upcall_common::wire::MAX_BODY;
 
 use super::{Stage, holder::refused, until};
 use crate::trials::Trials;
@@ -26,6 +28,7 @@ use crate::trials::Trials;
 pub(crate) fn add(trials: &mut Trials<'_>) {
     trials.daemon("state::debug_shows_what_happens_to_what_is_held", debug);
     trials.daemon("state::status_shows_who_holds_what_and_who_waits", status);
+    trials.daemon("state::status_shows_all_that_is_held_however_much_it_is", much);
 }
 
 /// `upcall debug`, killed when dropped.
@@ -159,6 +162,33 @@ fn status(filesystem: &Filesystem) -> Result<()> {
         ensure!(counts == [1, 1, 1, 0, 1].map(Some), "{totals}");
         let export = &status["exports"][0];
         ensure!(export["leases"] == true && export["path"].is_string(), "{export}");
+        Ok(())
+    })
+}
+
+/// Opens of one file that do not fit a frame.
+const MANY: usize = 4096;
+
+fn much(filesystem: &Filesystem) -> Result<()> {
+    let stage = Stage::with(filesystem, "")?;
+    block_on(async {
+        let (a, b) = stage.two().await?;
+        for id in 0..MANY {
+            a.open(&stage.file, u8::try_from(id % 256)?, Access::Read).await?;
+        }
+        b.hold(&stage.scene.file("other")?, 1, LeaseKind::Write).await?;
+        let connect = stage.daemon.unix().to_string();
+        let shown = program::json_lines(["status", "--state", "--json", "--connect", &connect])?;
+        let shown = shown.first().context("nothing is shown")?;
+        ensure!(shown.to_string().len() > MAX_BODY as usize, "it fits a frame");
+        ensure!(shown["now"]["opens"] == MANY + 1, "{}", shown["now"]);
+        let files = shown["files"].as_array().context("no files")?;
+        let numbers = |file: &Value| -> Option<(usize, BTreeSet<u64>)> {
+            let opens = file["opens"].as_array()?;
+            Some((opens.len(), opens.iter().filter_map(|open| open["open"].as_u64()).collect()))
+        };
+        let counts: Vec<_> = files.iter().filter_map(numbers).map(|(all, them)| (all, them.len())).collect();
+        ensure!(counts == [(MANY, MANY), (1, 1)], "{counts:?}");
         Ok(())
     })
 }

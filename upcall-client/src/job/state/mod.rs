@@ -1,4 +1,4 @@
-//! Requests about held state: one frame each.
+//! Requests about held state: one frame each; the answer to a query may be several.
 
 mod lock;
 mod open;
@@ -25,6 +25,11 @@ pub(crate) trait Question: Send + 'static {
 
     /// `None`: it is no answer to this question.
     fn accept(&mut self, answer: StateAnswer, held: &mut Holdings) -> Option<Result<Self::Outcome, Error>>;
+
+    /// Whether the answer goes on in another message; until then there is no outcome.
+    fn expects_more(&self) -> bool {
+        false
+    }
 
     /// The outcome when the connection breaks before the answer. By then what is given up is not reclaimed.
     fn broken(&self) -> Result<Self::Outcome, Error> {
@@ -67,8 +72,13 @@ impl<Q: Question> Job for Asked<Q> {
 
     fn answer(&mut self, message: Message, state: &mut State) -> Result<(), Error> {
         let Message::StateAnswer(answer) = message else { return Err(mismatch()) };
-        self.outcome = Some(self.question.accept(answer, &mut state.held).ok_or_else(mismatch)?);
+        let outcome = self.question.accept(answer, &mut state.held).ok_or_else(mismatch)?;
+        self.outcome = (!self.question.expects_more()).then_some(outcome);
         Ok(())
+    }
+
+    fn expects_more(&self) -> bool {
+        self.question.expects_more()
     }
 
     fn give_up(&mut self, error: Error) {

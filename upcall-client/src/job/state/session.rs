@@ -44,11 +44,19 @@ impl Question for Begin {
 }
 
 pub(crate) struct Query {
-    pub(crate) target: Option<Named>,
+    target: Option<Named>,
+    shown: Vec<String>,
+    more: bool,
+}
+
+impl Query {
+    pub(crate) fn new(target: Option<Named>) -> Self {
+        Self { target, shown: Vec::new(), more: false }
+    }
 }
 
 impl Question for Query {
-    type Outcome = String;
+    type Outcome = Vec<String>;
 
     fn ask(&mut self, _: &mut Holdings, limits: &Limits) -> Result<Request, Error> {
         if !limits.state {
@@ -61,10 +69,14 @@ impl Question for Query {
         Ok(frame(StateRequest::StateQuery(StateQuery { target })))
     }
 
-    fn accept(&mut self, answer: StateAnswer, _: &mut Holdings) -> Option<Result<String, Error>> {
-        match answer {
-            StateAnswer::StateShown(StateShown(json)) => Some(Ok(json)),
-            _ => None,
-        }
+    fn accept(&mut self, answer: StateAnswer, _: &mut Holdings) -> Option<Result<Vec<String>, Error>> {
+        let StateAnswer::StateShown(StateShown { flags, json }) = answer else { return None };
+        self.shown.push(json.0);
+        self.more = flags.more;
+        Some(Ok(if self.more { Vec::new() } else { std::mem::take(&mut self.shown) }))
+    }
+
+    fn expects_more(&self) -> bool {
+        self.more
     }
 }

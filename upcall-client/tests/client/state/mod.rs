@@ -52,9 +52,16 @@ fn done(code: Code) -> StateAnswer {
 impl Peer {
     /// Takes the next frame, which must be about state, and answers it.
     async fn state(&mut self, answer: StateAnswer) -> StateRequest {
+        self.answers([answer]).await
+    }
+
+    /// The same with several answers.
+    async fn answers(&mut self, answers: impl IntoIterator<Item = StateAnswer>) -> StateRequest {
         match self.receive().await {
             (tag, Message::StateRequest(request)) => {
-                self.send(&Message::StateAnswer(answer), tag).await;
+                for answer in answers {
+                    self.send(&Message::StateAnswer(answer), tag).await;
+                }
                 request
             }
             other => panic!("not about state: {other:?}"),

@@ -7,9 +7,9 @@ use upcall_client::{
     StateNotice, Who,
 };
 use upcall_common::wire::{
-    Close, Code, Contention, Extended, GrantFlags, Lease, Lock, LockConflict, LockGranted, Message,
-    OpenChange, OpenGranted, Recall, Return, Revoked, StateAnswer, StateRequest, StateShown, StateUpcall,
-    Terms, Unlock,
+    Close, Code, Contention, Extended, GrantFlags, Json, Lease, Lock, LockConflict, LockGranted, Message,
+    OpenChange, OpenGranted, Recall, Return, Revoked, ShownFlags, StateAnswer, StateRequest, StateShown,
+    StateUpcall, Terms, Unlock,
 };
 
 use super::{IDENTITY, LEASE_ID, beginning, done, lease, leased, locked, open, opened};
@@ -72,9 +72,12 @@ async fn each_request_names_the_open_as_the_daemon_does() {
     unlocked.expect("unlocked");
     assert_eq!(sent, StateRequest::Unlock(Unlock { open: 500, owner: 5, start: 10, length: 0 }));
 
-    let shown = peer.state(StateAnswer::StateShown(StateShown(String::from("{}"))));
+    let answer = |more, json: &str| {
+        StateAnswer::StateShown(StateShown { flags: ShownFlags { more }, json: Json(json.into()) })
+    };
+    let shown = peer.answers([answer(true, "1"), answer(true, "2"), answer(false, "3")]);
     let (json, _) = tokio::join!(soon(client.query_state(None)), shown);
-    assert_eq!(json.expect("shown"), "{}");
+    assert_eq!(json.expect("shown"), ["1", "2", "3"]);
 
     let (closed, sent) = tokio::join!(soon(state.close(id)), peer.state(done(Code::Ok)));
     closed.expect("closed");

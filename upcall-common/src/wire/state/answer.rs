@@ -4,7 +4,7 @@ use bytes::{BufMut, BytesMut};
 
 use super::field::Field;
 use super::record::{messages, record};
-use super::{GrantFlags, LockKind, Means, Who};
+use super::{GrantFlags, LockKind, Means, ShownFlags, Who};
 use crate::wire::Code;
 use crate::wire::error::{EncodeError, Malformed};
 use crate::wire::fields::{take, utf8};
@@ -94,11 +94,18 @@ record! {
     }
 }
 
-/// A JSON object.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StateShown(pub String);
+record! {
+    pub struct StateShown {
+        flags: ShownFlags,
+        json: Json,
+    }
+}
 
-impl Field for StateShown {
+/// A JSON object, to the end of the body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Json(pub String);
+
+impl Field for Json {
     fn put(&self, out: &mut BytesMut) -> Result<(), EncodeError> {
         out.put_slice(self.0.as_bytes());
         Ok(())

@@ -47,6 +47,13 @@ flags! {
 }
 
 flags! {
+    pub struct ShownFlags {
+        /// Another one follows with the same tag.
+        more = 0,
+    }
+}
+
+flags! {
     /// What this daemon can do for a client, on some export at least.
     pub struct Means {
         leases = 0,

@@ -10,9 +10,9 @@ mod upcall;
 mod who;
 
 pub use self::answer::{
-    Done, Extended, Leased, LockConflict, Locked, Opened, StateAnswer, StateBegun, StateShown,
+    Done, Extended, Json, Leased, LockConflict, Locked, Opened, StateAnswer, StateBegun, StateShown,
 };
-pub use self::flags::{GrantFlags, Means, Terms};
+pub use self::flags::{GrantFlags, Means, ShownFlags, Terms};
 pub use self::modes::{Access, Deny, Keep, LeaseKind, LockKind};
 pub use self::request::{
     Cancel, Close, Extend, Lease, Lock, LockTest, Open, OpenChange, Return, StateBegin, StateQuery,

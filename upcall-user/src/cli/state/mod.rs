@@ -13,4 +13,4 @@ mod voice;
 pub(super) use self::lease::{LeaseArgs, run as lease};
 pub(super) use self::lock::{LockArgs, run as lock};
 pub(super) use self::share::{ShareArgs, run as share};
-pub(super) use self::shown::{print as shown, summary, who};
+pub(super) use self::shown::{join, print as shown, summary, who};

@@ -1,26 +1,64 @@
 //! `upcall status --state`: what clients hold.
 
-use std::io::Write;
+use std::{collections::HashMap, io::Write};
 
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-/// The daemon's JSON for a person: a line for each file, below it one for each open with what it carries, and one for
+/// The parts that the daemon's answer came in, as one.
+pub(in crate::cli) fn join(pages: &[String]) -> Result<Value> {
+    let mut joined = Value::Null;
+    for page in pages {
+        let page: Value = serde_json::from_str(page).context("the daemon's answer is not JSON")?;
+        if joined.is_null() {
+            joined = page;
+        } else if let (Some(files), Value::Object(mut page)) = (joined["files"].as_array_mut(), page) {
+            let more = page.remove("files").map(take_list).unwrap_or_default();
+            more.into_iter().for_each(|file| add(files, file));
+        }
+    }
+    Ok(joined)
+}
+
+/// A file of the next part, which may be the last one's rest.
+fn add(files: &mut Vec<Value>, mut file: Value) {
+    let Some(last) = files.last_mut().filter(|last| last["file"] == file["file"]) else {
+        return files.push(file);
+    };
+    for name in ["opens", "locks", "waiting"] {
+        let rest = take_list(file[name].take());
+        if let Some(list) = last[name].as_array_mut() {
+            list.extend(rest);
+        }
+    }
+}
+
+fn take_list(value: Value) -> Vec<Value> {
+    match value {
+        Value::Array(list) => list,
+        _ => Vec::new(),
+    }
+}
+
+/// The daemon's answer for a person: a line for each file, below it one for each open with what it carries, and one for
 /// each request that waits.
-pub(in crate::cli) fn print(out: &mut impl Write, text: &str) -> Result<()> {
-    let shown: Value = serde_json::from_str(text).context("the daemon's answer is not JSON")?;
-    let files = list(&shown, "files");
+pub(in crate::cli) fn print(out: &mut impl Write, shown: &Value) -> Result<()> {
+    let files = list(shown, "files");
     if files.is_empty() {
         writeln!(out, "nothing is held")?;
     }
     for file in files {
         writeln!(out, "{}", file["path"].as_str().unwrap_or("a file without a path"))?;
+        let mut locks: HashMap<Option<u64>, Vec<&Value>> = HashMap::new();
+        for lock in list(file, "locks") {
+            locks.entry(lock["open"].as_u64()).or_default().push(lock);
+        }
         for open in list(file, "opens") {
             writeln!(out, "    {}", held(open))?;
             for line in leases(open) {
                 writeln!(out, "        {line}")?;
             }
-            for lock in list(file, "locks").iter().filter(|lock| lock["open"] == open["open"]) {
+            for lock in locks.remove(&open["open"].as_u64()).unwrap_or_default() {
                 writeln!(out, "        {}", lock_of(lock))?;
             }
         }
@@ -135,9 +173,9 @@ mod tests {
 
     use super::*;
 
-    fn printed(text: &str) -> String {
+    fn printed(shown: &Value) -> String {
         let mut out = Vec::new();
-        print(&mut out, text).expect("it is JSON");
+        print(&mut out, shown).expect("there is room");
         String::from_utf8(out).expect("it is text")
     }
 
@@ -167,8 +205,20 @@ mod tests {
     c (uid 5) since 9 s: open 4 for read (advisory); gone, and has 1500 ms to come back
     waits: d (uid 0, pid 8) since 1 s: write lock 5:0 of owner 2
 ";
-        assert_eq!(printed(&shown.to_string()), expected);
-        assert_eq!(printed(r#"{"files":[]}"#), "nothing is held\n");
-        assert!(print(&mut Vec::new(), "{").is_err());
+        assert_eq!(printed(&shown), expected);
+        assert_eq!(printed(&json!({"files": []})), "nothing is held\n");
+    }
+
+    #[test]
+    fn parts_become_one() {
+        let file = |file: u64, opens: &[u64], locks: &[u64]| json!({"file": file, "opens": opens, "locks": locks, "waiting": []});
+        let parts = [
+            json!({"now": {}, "files": [file(1, &[1], &[]), file(2, &[2, 3], &[])]}),
+            json!({"files": [file(2, &[4], &[5])]}),
+            json!({"files": [file(2, &[], &[6]), file(3, &[7], &[])]}),
+        ];
+        let whole = json!({"now": {}, "files": [file(1, &[1], &[]), file(2, &[2, 3, 4], &[5, 6]), file(3, &[7], &[])]});
+        assert_eq!(join(&parts.map(|part| part.to_string())).expect("JSON"), whole);
+        assert!(join(&["{".to_owned()]).is_err());
     }
 }

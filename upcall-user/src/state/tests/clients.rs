@@ -83,8 +83,7 @@ fn what_is_not_reclaimed_ends_though_its_client_is_back() {
     let reply = rig.table.open(ann, reclaim(second, 2, Access::Read), rig.now);
     assert_eq!(reply, Reply::Now(Ok(Granted::Opened { open: second, advisory: false })));
     rig.pass(secs(10));
-    let opens: Vec<OpenId> =
-        rig.table.show(FILE, None).expect("shown").opens.iter().map(|it| it.open).collect();
+    let opens: Vec<OpenId> = shown(&rig.table, FILE).opens.iter().map(|it| it.open).collect();
     assert_eq!(opens, [second]);
 }
 
@@ -113,7 +112,7 @@ fn what_is_not_claimed_ends_when_its_client_says_that_it_has_reclaimed_all() {
 
 /// The locks of an owner, as they are shown.
 fn locks(rig: &Rig) -> Vec<(u64, Range, LockKind)> {
-    let shown = rig.table.show(FILE, None).expect("shown");
+    let shown = shown(&rig.table, FILE);
     shown.locks.iter().map(|lock| (lock.owner, lock.range, lock.kind)).collect()
 }
 
@@ -391,7 +390,7 @@ fn an_open_whose_change_its_client_has_not_heard_of_is_reclaimed_and_narrowed() 
     let reply = rig.table.open(ann, reclaim(open, 1, Access::Read), rig.now);
     assert_eq!(reply, Reply::Now(Ok(Granted::Opened { open, advisory: false })));
     assert!(rig.effects().contains(&Effect::SetDeny { inode: FILE, deny: Deny::None }));
-    let shown = rig.table.show(FILE, None).expect("shown");
+    let shown = shown(&rig.table, FILE);
     assert_eq!((shown.opens[0].access, shown.opens[0].deny), (Access::Read, Deny::None));
 }
 

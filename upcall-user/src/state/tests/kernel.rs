@@ -203,7 +203,7 @@ fn the_kernel_denies_what_all_opens_deny_and_no_more() {
         rig.effects()[..],
         [Effect::Answer { answer: Err(Refusal::LocalConflict(Who::Process(3))), .. }]
     ));
-    let open = rig.table.show(FILE, None).expect("shown").opens[0].open;
+    let open = shown(&rig.table, FILE).opens[0].open;
     rig.table.close(ann, open, rig.now).expect("closed");
     assert_eq!(
         rig.effects(),
@@ -274,7 +274,7 @@ fn requests_of_one_owner_for_one_range_are_taken_in_turn() {
     let asked = asks(&rig.effects());
     rig.table.answered(asked[0], Kernel::Held, rig.now);
     assert_eq!(answers(&rig.effects()), [(second, Ok(Granted::Locked { advisory: false }))]);
-    let locks = rig.table.show(FILE, None).expect("shown").locks;
+    let locks = shown(&rig.table, FILE).locks;
     let held: Vec<_> = locks.iter().map(|lock| (lock.range, lock.kind)).collect();
     assert_eq!(held, [(range(0, 5), LockKind::Write), (range(5, 10), LockKind::Read)]);
 }
@@ -312,7 +312,7 @@ fn what_the_kernel_weakened_for_one_who_is_gone_is_weaker() {
     rig.table.answered(asked[0], Kernel::Held, rig.now);
     let owner = Owner { client: ann.0, number: 1 };
     assert_eq!(rig.effects(), [Effect::SetRange { inode: FILE, owner, range: range(10, 5), kind: None }]);
-    let locks = rig.table.show(FILE, None).expect("shown").locks;
+    let locks = shown(&rig.table, FILE).locks;
     let held: Vec<_> = locks.iter().map(|lock| (lock.range, lock.kind)).collect();
     assert_eq!(held, [(range(0, 5), LockKind::Write), (range(5, 5), LockKind::Read)]);
 }

@@ -9,10 +9,12 @@ mod locks;
 mod model;
 mod opens;
 mod recalls;
+mod show;
 mod work;
 
 use std::time::{Duration, Instant};
 
+use self::show::shown;
 use super::*;
 
 const FILE: InodeId = InodeId(7);

@@ -126,11 +126,11 @@ fn changes_from_outside_recall_the_leases_of_others() {
     let mut rig = Rig::new();
     let (ann, _) = rig.holder("ann", R);
     let (bob, _) = rig.holder("bob", R);
-    rig.table.outside(FILE, Keep::None, Some(ann), Who::Process(9), rig.now);
+    rig.table.outside(FILE, Keep::None, |client| client == ann, Who::Process(9), rig.now);
     assert_eq!(recalls(&rig.upcalls()), [(bob, Keep::None)]);
-    rig.table.outside(FILE, Keep::Read, None, Who::Process(9), rig.now);
+    rig.table.outside(FILE, Keep::Read, |_| false, Who::Process(9), rig.now);
     assert_eq!(rig.upcalls(), []);
-    rig.table.outside(FILE, Keep::None, None, Who::Process(9), rig.now);
+    rig.table.outside(FILE, Keep::None, |_| false, Who::Process(9), rig.now);
     assert_eq!(recalls(&rig.upcalls()), [(ann, Keep::None)]);
 }
 

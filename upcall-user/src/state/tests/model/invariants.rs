@@ -1,11 +1,11 @@
 //! What must hold after every step.
 
-use super::{super::super::*, kernel::FakeKernel};
+use super::{super::super::*, super::show::shown, kernel::FakeKernel};
 
 /// No two holders exclude each other.
 pub(super) fn assert_safe(table: &Table) {
     for inode in table.inodes() {
-        let shown = table.show(inode, None).expect("an inode");
+        let shown = shown(table, inode);
         let holder = |open: OpenId| table.opens[&open].holder();
         for (at, one) in shown.opens.iter().enumerate() {
             for other in shown.opens[at + 1..].iter().filter(|it| holder(it.open) != holder(one.open)) {
@@ -17,9 +17,10 @@ pub(super) fn assert_safe(table: &Table) {
                 );
             }
         }
-        for lease in &shown.leases {
-            for other in shown.opens.iter().filter(|it| holder(it.open) != holder(lease.open)) {
-                assert!(lease.kind == LeaseKind::Read && !other.access.writes(), "{lease:?} {other:?}");
+        for leased in shown.opens.iter().filter(|it| it.lease.is_some()) {
+            let writes = leased.lease.as_ref().is_some_and(|lease| lease.writes > 0);
+            for other in shown.opens.iter().filter(|it| holder(it.open) != holder(leased.open)) {
+                assert!(!writes && !other.access.writes(), "{leased:?} {other:?}");
             }
         }
         for (at, one) in shown.locks.iter().enumerate() {
@@ -36,11 +37,12 @@ pub(super) fn assert_safe(table: &Table) {
 pub(super) fn assert_held(table: &Table, kernel: &FakeKernel) {
     let mut bytes = std::collections::BTreeMap::new();
     for inode in super::FILES {
-        let Some(shown) = table.show(inode, None) else { continue };
-        let found = &table.inodes[&inode];
+        let Some(found) = table.inodes.get(&inode) else { continue };
+        let shown = shown(table, inode);
         if !kernel.leases_asked(inode) {
             assert_eq!(kernel.lease.get(&inode).copied(), found.lease.held);
-            let strongest = shown.leases.iter().map(|it| it.kind).max();
+            let kind = |it: &ShownLease| if it.writes > 0 { LeaseKind::Write } else { LeaseKind::Read };
+            let strongest = shown.opens.iter().filter_map(|it| it.lease.as_ref().map(kind)).max();
             assert!(found.lease.held <= strongest, "kept for nobody");
         }
         if !kernel.denies_asked(inode) {

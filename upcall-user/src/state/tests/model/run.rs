@@ -179,7 +179,7 @@ impl Run {
             Op::Outside(inode, keep, by) => {
                 let by = by.map(|by| self.clients[usize::from(by)]);
                 self.naive.recall(inode, keep, |holder| Some(holder.client) == by);
-                self.table.outside(inode, keep, by, Who::Process(7), now);
+                self.table.outside(inode, keep, |client| Some(client) == by, Who::Process(7), now);
             }
             Op::Lost(inode) => {
                 // While it is asked for more, what is lost is not certain.
