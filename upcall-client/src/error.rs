@@ -34,7 +34,7 @@ pub enum Error {
         "the daemon holds no leases, shares or locks: enable `leases = true`, `shares = true` or `locks = true` for the export in its configuration"
     )]
     NoState,
-    #[error("state has begun already on this client")]
+    #[error("state has begun on this client with another identity: use that one, or connect another client")]
     Begun,
     #[error("the client has stopped: connect anew")]
     Stopped,

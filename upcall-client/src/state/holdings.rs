@@ -8,13 +8,13 @@ use upcall_common::wire::{
 };
 
 use super::ranges::{Range, Ranges};
-use super::{Held, OpenRequest, Opened, StateNotice};
+use super::{Begun, Held, OpenRequest, Opened, StateNotice};
 use crate::error::ItemError;
 
 /// By ids of our own, which stay; the daemon may number opens anew after a reconnection.
 #[derive(Debug, Default)]
 pub(crate) struct Holdings {
-    identity: Option<Identity>,
+    begun: Option<(Identity, Begun)>,
     latest: u64,
     opens: BTreeMap<u64, Open>,
     by_number: HashMap<u64, u64>,
@@ -55,18 +55,23 @@ impl Open {
 }
 
 impl Holdings {
-    pub(crate) fn begin(&mut self, identity: Identity) {
-        self.identity = Some(identity);
+    pub(crate) fn begin(&mut self, identity: Identity, begun: Begun) {
+        self.begun = Some((identity, begun));
     }
 
     /// The daemon does not know the identity any more: begin anew.
     pub(crate) fn end(&mut self) {
-        self.identity = None;
+        self.begun = None;
     }
 
     /// Under which to reclaim; `None`: nothing has begun.
     pub(crate) fn identity(&self) -> Option<Identity> {
-        self.identity
+        self.begun.map(|(identity, _)| identity)
+    }
+
+    /// What the daemon has offered last.
+    pub(crate) fn begun(&self) -> Option<Begun> {
+        self.begun.map(|(_, begun)| begun)
     }
 
     pub(crate) fn insert(&mut self, request: OpenRequest, number: u64) -> u64 {

@@ -68,7 +68,7 @@ impl StateClient {
         Self { client, begun }
     }
 
-    /// What the daemon offered at the beginning.
+    /// What the daemon offered when [`begin_state`](Client::begin_state) was called.
     pub fn begun(&self) -> Begun {
         self.begun
     }

@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use upcall_common::wire::{Access, Deny, LeaseId, LockKind, Means, Open, Terms, Who};
+use upcall_common::wire::{Access, Deny, LeaseId, LockKind, Means, Open, StateBegun, Terms, Who};
 
 use crate::named::Named;
 
@@ -169,4 +169,13 @@ pub struct Begun {
     pub grace: Duration,
     /// For how long only what was held before the daemon's restart can be had.
     pub reclaim: Duration,
+}
+
+impl Begun {
+    pub(crate) fn of(answer: &StateBegun) -> Self {
+        let StateBegun { means, recall_ms, grace_ms, reclaim_ms, .. } = *answer;
+        let [recall, grace, reclaim] =
+            [recall_ms, grace_ms, reclaim_ms].map(|millis| Duration::from_millis(millis.into()));
+        Self { means, recall, grace, reclaim }
+    }
 }

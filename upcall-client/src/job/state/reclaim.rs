@@ -3,15 +3,15 @@
 use std::collections::VecDeque;
 
 use upcall_common::wire::{
-    Code, Lease, LeaseKind, Leased, Lock, Locked, Message, Opened, StateAnswer, StateBegin, StateBegun,
-    StateRequest, Terms,
+    Code, Lease, LeaseKind, Leased, Lock, Locked, Message, Opened, StateAnswer, StateBegin, StateRequest,
+    Terms,
 };
 
 use super::{End, Job, Limits, Request, frame, mismatch};
 use crate::Notice;
 use crate::engine::State;
 use crate::error::Error;
-use crate::state::{Holdings, Range, StateNotice};
+use crate::state::{Begun, Holdings, Range, StateNotice};
 
 /// Ends with `Reconnected`, also where nothing is held.
 pub(crate) struct Reclaim {
@@ -123,8 +123,13 @@ impl Job for Reclaim {
             return Err(mismatch());
         };
         let code = match (step, answer) {
-            (Step::Begin, StateAnswer::StateBegun(StateBegun { code, .. }))
-            | (Step::Lease(..), StateAnswer::Leased(Leased { code, .. }))
+            (Step::Begin, StateAnswer::StateBegun(answer)) => {
+                if let Some(identity) = state.held.identity().filter(|_| answer.code.is_ok()) {
+                    state.held.begin(identity, Begun::of(&answer));
+                }
+                answer.code
+            }
+            (Step::Lease(..), StateAnswer::Leased(Leased { code, .. }))
             | (Step::Lock(..), StateAnswer::Locked(Locked { code, .. })) => code,
             (Step::Open(open), StateAnswer::Opened(Opened { code, open: number, .. })) => {
                 if code.is_ok() {

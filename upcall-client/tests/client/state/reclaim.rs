@@ -1,10 +1,11 @@
 //! What is held outlives the connection.
 
 use std::fs::File;
+use std::time::Duration;
 
 use upcall_client::{
-    Access, Code, Deny, Error, Grant, Keep, LeaseKind, LockKind, LockRequest, Notice, OpenRequest,
-    StateNotice, Upcalls, Watch,
+    Access, Client, Code, Deny, Error, Grant, Identity, Keep, LeaseKind, LockKind, LockRequest, Notice,
+    OpenRequest, StateClient, StateNotice, Upcalls, Watch,
 };
 use upcall_common::wire::{
     FEATURE_DESCRIPTORS, FEATURE_STATE, Known, Lease, Lock, Message, Recall, Revoked, StateAnswer,
@@ -41,6 +42,21 @@ async fn begins_again(daemon: &Daemon) -> Peer {
     let sent = peer.state(begun(Code::Ok)).await;
     assert_eq!(sent, StateRequest::StateBegin(StateBegin { identity: IDENTITY }));
     peer
+}
+
+#[tokio::test]
+async fn what_the_daemon_offers_is_as_it_said_last() {
+    let daemon = Daemon::unix();
+    let (client, state, mut upcalls, peer) = beginning(&daemon).await;
+    cut(peer, &mut upcalls).await;
+    let mut peer = daemon.accept_and_welcome(holds(1)).await;
+    let StateAnswer::StateBegun(mut other) = begun(Code::Ok) else { panic!("always begun") };
+    other.reclaim_ms = 7000;
+    peer.state(StateAnswer::StateBegun(other)).await;
+    says_that_was_all(&mut peer).await;
+    expect_reconnected(&mut upcalls).await;
+    let again = soon(client.begin_state(IDENTITY)).await.expect("it has begun");
+    assert_eq!((again.begun().reclaim, state.begun().reclaim), (Duration::from_secs(7), Duration::ZERO));
 }
 
 async fn says_that_was_all(peer: &mut Peer) {
@@ -149,7 +165,11 @@ async fn what_cannot_be_reclaimed_is_told() {
     expect_reconnected(&mut upcalls).await;
 }
 
-async fn all_is_lost(welcome: Welcome, answer: Option<StateAnswer>, expected: Code) {
+async fn all_is_lost(
+    welcome: Welcome,
+    answer: Option<StateAnswer>,
+    expected: Code,
+) -> (Client, StateClient, Peer) {
     let daemon = Daemon::unix();
     let (client, state, mut upcalls, mut peer) = beginning(&daemon).await;
     let id = open(&state, &mut peer, 500).await;
@@ -171,11 +191,18 @@ async fn all_is_lost(welcome: Welcome, answer: Option<StateAnswer>, expected: Co
     let (registered, _) =
         tokio::join!(soon(client.register(vec![Watch::path("/srv/a", 1)])), peer.grant(1, 1));
     assert!(registered.expect("answered")[0].is_ok());
+    (client, state, peer)
 }
 
 #[tokio::test]
 async fn an_identity_that_is_refused_loses_all() {
-    all_is_lost(holds(1), Some(begun(Code::IdentityInUse)), Code::IdentityInUse).await;
+    let refused = Some(begun(Code::IdentityInUse));
+    let (client, state, mut peer) = all_is_lost(holds(1), refused, Code::IdentityInUse).await;
+    // Handles from before are good for what begins anew.
+    let other = Identity([1; 16]);
+    let (begun, _) = tokio::join!(soon(client.begin_state(other)), peer.state(begun(Code::Ok)));
+    begun.expect("begun");
+    open(&state, &mut peer, 500).await;
 }
 
 #[tokio::test]
