@@ -1,8 +1,10 @@
 //! What is held outlives the connection.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::time::Duration;
 
+use bytes::Bytes;
 use upcall_client::{
     Access, Client, Code, Deny, Error, Grant, Identity, Keep, LeaseKind, LockKind, LockRequest, Notice,
     OpenRequest, StateClient, StateNotice, Upcalls, Watch,
@@ -133,10 +135,16 @@ async fn what_cannot_be_reclaimed_is_told() {
 
     let mut peer = begins_again(&daemon).await;
     peer.reclaimed_open(Code::Ok, 500).await;
+    peer.reclaimed_open(Code::NotFound, 0).await;
     assert!(matches!(peer.state(leased(Code::NoReclaim)).await, StateRequest::Lease(_)));
     assert!(matches!(peer.state(locked(Code::Conflict, 0)).await, StateRequest::Lock(_)));
-    peer.reclaimed_open(Code::NotFound, 0).await;
     says_that_was_all(&mut peer).await;
+    match state_notice(&mut upcalls).await {
+        StateNotice::OpenLost { cookie: 70, open, error } => {
+            assert_eq!((open, error.code), (second, Code::NotFound));
+        }
+        other => panic!("{other:?}"),
+    }
     match state_notice(&mut upcalls).await {
         StateNotice::LeaseLost { cookie: 70, open, kind: LeaseKind::Read, error } => {
             assert_eq!((open, error.code), (first, Code::NoReclaim));
@@ -146,12 +154,6 @@ async fn what_cannot_be_reclaimed_is_told() {
     match state_notice(&mut upcalls).await {
         StateNotice::LockLost { open, owner: 5, start: 7, length: 0, error, .. } => {
             assert_eq!((open, error.code), (first, Code::Conflict));
-        }
-        other => panic!("{other:?}"),
-    }
-    match state_notice(&mut upcalls).await {
-        StateNotice::OpenLost { cookie: 70, open, error } => {
-            assert_eq!((open, error.code), (second, Code::NotFound));
         }
         other => panic!("{other:?}"),
     }
@@ -208,6 +210,60 @@ async fn an_identity_that_is_refused_loses_all() {
 #[tokio::test]
 async fn a_daemon_that_holds_nothing_any_more_loses_all() {
     all_is_lost(welcome(1), None, Code::Disabled).await;
+}
+
+#[tokio::test]
+async fn many_are_reclaimed_without_waiting_for_each() {
+    let daemon = Daemon::unix();
+    let (_client, state, mut upcalls, mut peer) = beginning(&daemon).await;
+    for number in 0..100 {
+        open(&state, &mut peer, 500 + number).await;
+    }
+    cut(peer, &mut upcalls).await;
+    let mut peer = begins_again(&daemon).await;
+    // None is answered yet, and the answer to PING comes after all that the client has to say.
+    peer.send(&Message::Ping(Bytes::new()), 9).await;
+    let mut waiting = VecDeque::new();
+    loop {
+        match peer.receive().await {
+            (tag, Message::StateRequest(StateRequest::Open(open))) => waiting.push_back((tag, open.open)),
+            (9, Message::Pong(_)) => break,
+            other => panic!("{other:?}"),
+        }
+    }
+    let window = waiting.len();
+    assert!((2..100).contains(&window), "{window} at once");
+    let mut seen = Vec::new();
+    while let Some((tag, number)) = waiting.pop_front() {
+        seen.push(number);
+        peer.send(&Message::StateAnswer(opened(Code::Ok, number, 0)), tag).await;
+        if seen.len() + waiting.len() < 100 {
+            match peer.receive().await {
+                (tag, Message::StateRequest(StateRequest::Open(open))) => waiting.push_back((tag, open.open)),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    assert!(seen.into_iter().eq(500..600));
+    says_that_was_all(&mut peer).await;
+    expect_reconnected(&mut upcalls).await;
+}
+
+#[tokio::test]
+async fn an_answer_out_of_turn_ends_the_connection() {
+    let daemon = Daemon::unix();
+    let (_client, state, mut upcalls, mut peer) = beginning(&daemon).await;
+    open(&state, &mut peer, 500).await;
+    open(&state, &mut peer, 501).await;
+    cut(peer, &mut upcalls).await;
+    let mut peer = begins_again(&daemon).await;
+    peer.receive().await;
+    let (second, _) = peer.receive().await;
+    peer.send(&Message::StateAnswer(opened(Code::Ok, 501, 0)), second).await;
+    match soon(upcalls.next()).await {
+        Some(Notice::Disconnected { reason }) => assert!(reason.contains("another order"), "{reason}"),
+        other => panic!("{other:?}"),
+    }
 }
 
 #[tokio::test]
@@ -317,13 +373,19 @@ async fn a_lease_revoked_while_reclaiming_is_lost_once() {
     let mut peer = begins_again(&daemon).await;
     peer.reclaimed_open(Code::Ok, 500).await;
     let (kind, keep, who) = (LeaseKind::Write, Keep::None, Who::Unknown);
-    let (tag, request) = peer.receive().await;
-    assert!(matches!(request, Message::StateRequest(StateRequest::Lease(_))));
+    let mut tags = Vec::new();
+    for _ in 0..2 {
+        let (tag, request) = peer.receive().await;
+        assert!(matches!(request, Message::StateRequest(StateRequest::Lease(_))));
+        tags.push(tag);
+    }
     let recall = Recall { open: 500, cookie: 70, lease_id: LEASE_ID, held: kind, keep, deadline_ms: 0, who };
     peer.send(&Message::StateUpcall(StateUpcall::Recall(recall)), 0).await;
     let revoked = Revoked { open: 500, cookie: 70, lease_id: LEASE_ID, kind };
     peer.send(&Message::StateUpcall(StateUpcall::Revoked(revoked)), 0).await;
-    peer.send(&Message::StateAnswer(leased(Code::NoReclaim)), tag).await;
+    for tag in tags {
+        peer.send(&Message::StateAnswer(leased(Code::NoReclaim)), tag).await;
+    }
     says_that_was_all(&mut peer).await;
     assert!(matches!(state_notice(&mut upcalls).await, StateNotice::Recall { .. }));
     assert!(matches!(state_notice(&mut upcalls).await, StateNotice::Revoked { .. }));
