@@ -7,7 +7,8 @@ use upcall_common::wire::{
     Access, Code, Deny, Identity, Keep, LeaseKind, LockGranted, OpenGranted, StateUpcall, Terms,
 };
 
-use super::ranges::{Range, Ranges};
+use super::locks::Locks;
+use super::ranges::Range;
 use super::{Begun, Held, OpenRequest, Opened, StateNotice};
 use crate::error::ItemError;
 
@@ -18,6 +19,7 @@ pub(crate) struct Holdings {
     latest: u64,
     opens: BTreeMap<u64, Open>,
     by_number: HashMap<u64, u64>,
+    locks: Locks,
     /// By the daemon's number, of this connection.
     waiting: BTreeMap<u64, Waiting>,
 }
@@ -29,7 +31,6 @@ struct Open {
     number: u64,
     reads: u32,
     writes: u32,
-    ranges: Ranges,
 }
 
 #[derive(Debug)]
@@ -43,6 +44,15 @@ struct Waiting {
 pub(crate) enum Wanted {
     Open(OpenRequest),
     Lock { cookie: u64, open: u64, range: Range },
+}
+
+/// What came of a wait.
+struct Granted {
+    /// The daemon's, of the open.
+    number: u64,
+    /// With a lock: not told.
+    file: u64,
+    held: Held,
 }
 
 impl Open {
@@ -74,11 +84,11 @@ impl Holdings {
         self.begun.map(|(_, begun)| begun)
     }
 
-    pub(crate) fn insert(&mut self, request: OpenRequest, number: u64) -> u64 {
+    pub(crate) fn insert(&mut self, request: OpenRequest, number: u64, file: u64) -> u64 {
         let open = self.next();
         self.by_number.insert(number, open);
-        let made = Open { request, number, reads: 0, writes: 0, ranges: Ranges::default() };
-        self.opens.insert(open, made);
+        self.opens.insert(open, Open { request, number, reads: 0, writes: 0 });
+        self.locks.open(open, file);
         open
     }
 
@@ -86,6 +96,7 @@ impl Holdings {
     pub(crate) fn remove(&mut self, open: u64) -> Option<u64> {
         let Open { number, .. } = self.opens.remove(&open)?;
         self.by_number.remove(&number);
+        self.locks.close(open);
         Some(number)
     }
 
@@ -145,19 +156,15 @@ impl Holdings {
     }
 
     pub(crate) fn lock(&mut self, open: u64, range: Range) {
-        if let Some(open) = self.opens.get_mut(&open) {
-            open.ranges.lock(range);
-        }
+        self.locks.lock(open, range);
     }
 
     pub(crate) fn unlock(&mut self, open: u64, owner: u64, start: u64, last: u64) {
-        if let Some(open) = self.opens.get_mut(&open) {
-            open.ranges.unlock(owner, start, last);
-        }
+        self.locks.unlock(open, owner, start, last);
     }
 
     pub(crate) fn ranges(&self, open: u64) -> Vec<Range> {
-        self.opens.get(&open).map_or_else(Vec::new, |open| open.ranges.iter().collect())
+        self.locks.of(open)
     }
 
     /// Notes a request that the daemon calls `number`. Returns our id of it.
@@ -188,11 +195,15 @@ impl Holdings {
                 let (lease_id, kind) = (revoked.lease_id, revoked.kind);
                 Some(StateNotice::Revoked { cookie, open, lease_id, kind })
             }
-            StateUpcall::OpenGranted(OpenGranted { request, code, flags, open, .. })
-            | StateUpcall::LockGranted(LockGranted { request, code, flags, open, .. }) => {
+            StateUpcall::OpenGranted(OpenGranted { request, code, flags, open, file, .. }) => {
                 let waiting = self.waiting.remove(&request)?;
-                let held = Held { advisory: flags.advisory };
-                Some(self.ended(waiting, ItemError::check(code).map(|()| (open, held))))
+                let granted = Granted { number: open, file, held: Held { advisory: flags.advisory } };
+                Some(self.ended(waiting, ItemError::check(code).map(|()| granted)))
+            }
+            StateUpcall::LockGranted(LockGranted { request, code, flags, open, .. }) => {
+                let waiting = self.waiting.remove(&request)?;
+                let granted = Granted { number: open, file: 0, held: Held { advisory: flags.advisory } };
+                Some(self.ended(waiting, ItemError::check(code).map(|()| granted)))
             }
             StateUpcall::Contention(contention) => {
                 let (open, cookie) = self.named(contention.open)?;
@@ -211,10 +222,11 @@ impl Holdings {
     }
 
     /// Takes in that an open is reclaimed.
-    pub(crate) fn reclaimed(&mut self, open: u64, number: u64) {
+    pub(crate) fn reclaimed(&mut self, open: u64, number: u64, file: u64) {
         if let Some(held) = self.opens.get_mut(&open) {
             held.number = number;
             self.by_number.insert(number, open);
+            self.locks.open(open, file);
         }
     }
 
@@ -239,18 +251,18 @@ impl Holdings {
     /// A lock that cannot be reclaimed.
     pub(crate) fn lose_lock(&mut self, open: u64, range: Range, code: Code) -> Option<StateNotice> {
         let cookie = self.cookie(open)?;
-        self.unlock(open, range.owner, range.start, range.last);
+        self.locks.drop(open, range.owner, range.start, range.last);
         let (owner, kind, start, length) = (range.owner, range.kind, range.start, range.length());
         Some(StateNotice::LockLost { cookie, open, owner, kind, start, length, error: ItemError { code } })
     }
 
-    fn ended(&mut self, waiting: Waiting, outcome: Result<(u64, Held), ItemError>) -> StateNotice {
+    fn ended(&mut self, waiting: Waiting, outcome: Result<Granted, ItemError>) -> StateNotice {
         let request = waiting.request;
         match waiting.what {
             Wanted::Open(wanted) => {
                 let cookie = wanted.cookie;
-                let outcome = outcome.map(|(number, held)| Opened {
-                    open: self.insert(wanted, number),
+                let outcome = outcome.map(|Granted { number, file, held }| Opened {
+                    open: self.insert(wanted, number, file),
                     advisory: held.advisory,
                 });
                 StateNotice::OpenGranted { cookie, request, outcome }
@@ -258,7 +270,7 @@ impl Holdings {
             Wanted::Lock { cookie, open, range } => {
                 // Closed meanwhile: the grant went with it.
                 let is_open = self.opens.contains_key(&open);
-                let outcome = outcome.and_then(|(_, held)| {
+                let outcome = outcome.and_then(|Granted { held, .. }| {
                     self.lock(open, range);
                     if is_open { Ok(held) } else { Err(ItemError { code: Code::Released }) }
                 });

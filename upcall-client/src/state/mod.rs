@@ -1,6 +1,7 @@
 //! Opens, leases and locks that the daemon holds for a client.
 
 mod holdings;
+mod locks;
 mod notice;
 mod ranges;
 mod request;

@@ -31,8 +31,8 @@ pub(crate) trait Question: Send + 'static {
     /// `None`: it is no answer to this question.
     fn accept(&mut self, answer: StateAnswer, held: &mut Holdings) -> Option<Result<Self::Outcome, Error>>;
 
-    /// The outcome when the connection breaks before the answer. By then what is given up is not reclaimed.
-    fn broken(&self) -> Result<Self::Outcome, Error> {
+    /// The outcome when the connection breaks before the answer. What is given up is not reclaimed then.
+    fn broken(&mut self, _: &mut Holdings) -> Result<Self::Outcome, Error> {
         Err(Error::Disconnected)
     }
 
@@ -84,11 +84,11 @@ impl<Q: Question> Job for Asked<Q> {
         reply(&mut self.requester, Err(error));
     }
 
-    fn end(mut self: Box<Self>, end: End, _: &mut State) -> Option<Box<dyn Job>> {
+    fn end(mut self: Box<Self>, end: End, state: &mut State) -> Option<Box<dyn Job>> {
         let outcome = match (self.outcome.take(), end) {
             (Some(outcome), _) => outcome,
             (None, End::Refused(error)) => Err(error),
-            (None, _) => self.question.broken(),
+            (None, _) => self.question.broken(&mut state.held),
         };
         match (self.requester.take(), outcome) {
             (Some(requester), outcome) => requester.send(outcome).err()?.ok().and_then(Q::undo),

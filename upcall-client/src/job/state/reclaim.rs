@@ -19,6 +19,7 @@ const WINDOW: usize = 64;
 
 /// Ends with `Reconnected`, also where nothing is held.
 pub(crate) struct Reclaim {
+    /// All opens come first: to the daemon an owner's locks are those of all opens of a file.
     steps: VecDeque<Step>,
     /// Not answered yet, in order.
     asked: VecDeque<Step>,
@@ -80,12 +81,10 @@ impl Reclaim {
                 self.last = Some(Step::Reclaimed);
             }
             Step::Open(open) => {
-                for range in held.ranges(open) {
-                    self.steps.push_front(Step::Lock(open, range));
+                for kind in [LeaseKind::Write, LeaseKind::Read] {
+                    self.steps.extend((0..held.leases(open, kind)).map(|_| Step::Lease(open, kind)));
                 }
-                for kind in [LeaseKind::Read, LeaseKind::Write] {
-                    (0..held.leases(open, kind)).for_each(|_| self.steps.push_front(Step::Lease(open, kind)));
-                }
+                self.steps.extend(held.ranges(open).into_iter().map(|range| Step::Lock(open, range)));
             }
             Step::Lease(..) | Step::Lock(..) | Step::Reclaimed => {}
         }
@@ -146,9 +145,9 @@ impl Job for Reclaim {
             }
             (Step::Lease(..), StateAnswer::Leased(Leased { code, .. }))
             | (Step::Lock(..), StateAnswer::Locked(Locked { code, .. })) => code,
-            (Step::Open(open), StateAnswer::Opened(Opened { code, open: number, .. })) => {
+            (Step::Open(open), StateAnswer::Opened(Opened { code, open: number, file, .. })) => {
                 if code.is_ok() {
-                    state.held.reclaimed(open, number);
+                    state.held.reclaimed(open, number, file);
                 }
                 code
             }

@@ -10,8 +10,8 @@ use upcall_client::{
     OpenRequest, StateClient, StateNotice, Upcalls, Watch,
 };
 use upcall_common::wire::{
-    FEATURE_DESCRIPTORS, FEATURE_STATE, Known, Lease, Lock, Message, Recall, Revoked, StateAnswer,
-    StateBegin, StateRequest, StateUpcall, Target, Terms, Welcome, Who,
+    FEATURE_DESCRIPTORS, FEATURE_STATE, GrantFlags, Known, Lease, Lock, LockGranted, Message, Recall,
+    Revoked, StateAnswer, StateBegin, StateRequest, StateUpcall, Target, Terms, Welcome, Who,
 };
 
 use super::{IDENTITY, LEASE_ID, beginning, begun, done, holds, lease, leased, lock, locked, open, opened};
@@ -331,6 +331,93 @@ async fn what_is_given_up_while_the_connection_breaks_is_not_reclaimed() {
     let mut peer = begins_again(&daemon).await;
     peer.reclaimed_open(Code::Ok, 500).await;
     says_that_was_all(&mut peer).await;
+}
+
+/// Answers an OPEN as one of the file 5.
+async fn opened_there(peer: &mut Peer, number: u64) {
+    let StateAnswer::Opened(mut answer) = opened(Code::Ok, number, 0) else { panic!("always opened") };
+    answer.file = 5;
+    peer.state(StateAnswer::Opened(answer)).await;
+}
+
+/// Takes LOCKs until the client says that it was all.
+async fn reclaimed_locks(peer: &mut Peer) -> Vec<(u64, u64, u64)> {
+    let mut locks = Vec::new();
+    loop {
+        let (tag, message) = peer.receive().await;
+        let answer = match message {
+            Message::StateRequest(StateRequest::Lock(Lock { open, start, length, .. })) => {
+                locks.push((open, start, length));
+                locked(Code::Ok, 0)
+            }
+            Message::StateRequest(StateRequest::StateReclaimed(())) => done(Code::Ok),
+            other => panic!("{other:?}"),
+        };
+        let all = matches!(answer, StateAnswer::Done(_));
+        peer.send(&Message::StateAnswer(answer), tag).await;
+        if all {
+            return locks;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_an_owner_gives_up_by_another_open_of_the_file_stays_given_up() {
+    let daemon = Daemon::unix();
+    let (_client, state, mut upcalls, mut peer) = beginning(&daemon).await;
+    let mut ids = Vec::new();
+    for number in [500, 501] {
+        let request = OpenRequest::path(format!("/srv/{number}"), 70).access(Access::Both);
+        let (grant, ()) = tokio::join!(soon(state.open(request)), opened_there(&mut peer, number));
+        let Ok(Grant::Granted(opened)) = grant else { panic!("{grant:?}") };
+        ids.push(opened.open);
+    }
+    lock(&state, &mut peer, ids[0], 0, 100).await;
+    tokio::join!(soon(state.unlock(ids[1], 5, 10, 10)), peer.state(done(Code::Ok))).0.expect("unlocked");
+    lock(&state, &mut peer, ids[1], 50, 10).await;
+    cut(peer, &mut upcalls).await;
+    let mut peer = begins_again(&daemon).await;
+    opened_there(&mut peer, 500).await;
+    opened_there(&mut peer, 501).await;
+    let locks = reclaimed_locks(&mut peer).await;
+    assert_eq!(locks, [(500, 0, 10), (500, 20, 30), (500, 60, 40), (501, 50, 10)]);
+}
+
+#[tokio::test]
+async fn what_the_daemon_does_not_unlock_is_reclaimed() {
+    let daemon = Daemon::unix();
+    let (_client, state, mut upcalls, mut peer) = beginning(&daemon).await;
+    let id = open(&state, &mut peer, 500).await;
+    lock(&state, &mut peer, id, 0, 100).await;
+    let refusal = tokio::join!(soon(state.unlock(id, 5, 10, 10)), peer.state(done(Code::TooManyLocks))).0;
+    assert!(matches!(refusal, Err(Error::Refused { code: Code::TooManyLocks, .. })), "{refusal:?}");
+    cut(peer, &mut upcalls).await;
+    let mut peer = begins_again(&daemon).await;
+    peer.reclaimed_open(Code::Ok, 500).await;
+    assert_eq!(reclaimed_locks(&mut peer).await, [(500, 0, 100)]);
+}
+
+#[tokio::test]
+async fn a_lock_granted_before_its_unlock_is_not_reclaimed() {
+    let daemon = Daemon::unix();
+    let (_client, state, mut upcalls, mut peer) = beginning(&daemon).await;
+    let id = open(&state, &mut peer, 500).await;
+    let wanted = LockRequest::new(5, LockKind::Write, 0, 100).wait(true);
+    let (waiting, _) = tokio::join!(soon(state.lock(id, wanted)), peer.state(locked(Code::Waiting, 33)));
+    assert!(matches!(waiting, Ok(Grant::Waiting(_))), "{waiting:?}");
+    let answer = async {
+        let (tag, _) = peer.receive().await;
+        let (code, flags, text) = (Code::Ok, GrantFlags::default(), String::new());
+        let granted = LockGranted { request: 33, code, flags, open: 500, owner: 5, text };
+        peer.send(&Message::StateUpcall(StateUpcall::LockGranted(granted)), 0).await;
+        peer.send(&Message::StateAnswer(done(Code::Ok)), tag).await;
+    };
+    tokio::join!(soon(state.unlock(id, 5, 0, 100)), answer).0.expect("unlocked");
+    assert!(matches!(state_notice(&mut upcalls).await, StateNotice::LockGranted { outcome: Ok(_), .. }));
+    cut(peer, &mut upcalls).await;
+    let mut peer = begins_again(&daemon).await;
+    peer.reclaimed_open(Code::Ok, 500).await;
+    assert!(reclaimed_locks(&mut peer).await.is_empty());
 }
 
 #[tokio::test]

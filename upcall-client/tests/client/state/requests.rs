@@ -232,7 +232,7 @@ async fn an_open_that_waited_can_be_used() {
     let (grant, _) = tokio::join!(soon(state.open(wanted)), peer.state(opened(Code::Waiting, 0, 34)));
     let Ok(Grant::Waiting(request)) = grant else { panic!("{grant:?}") };
     let (flags, text) = (GrantFlags { advisory: true }, String::new());
-    let granted = OpenGranted { request: 34, code: Code::Ok, flags, open: 501, text };
+    let granted = OpenGranted { request: 34, code: Code::Ok, flags, open: 501, file: 5, text };
     peer.send(&Message::StateUpcall(StateUpcall::OpenGranted(granted)), 0).await;
     let id = match soon(upcalls.next()).await {
         Some(Notice::State(StateNotice::OpenGranted { cookie: 71, request: told, outcome: Ok(opened) })) => {
