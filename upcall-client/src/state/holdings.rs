@@ -128,6 +128,13 @@ impl Holdings {
         }
     }
 
+    /// Nobody knows whether the modes are these or the former ones.
+    pub(crate) fn narrow(&mut self, open: u64, access: Access, deny: Deny) {
+        if let Some(open) = self.opens.get_mut(&open) {
+            open.request.narrow(access, deny);
+        }
+    }
+
     pub(crate) fn leased(&mut self, open: u64, kind: LeaseKind) {
         if let Some(open) = self.opens.get_mut(&open) {
             let leases = open.leases(kind);

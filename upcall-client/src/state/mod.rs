@@ -78,7 +78,9 @@ impl StateClient {
         self.client.ask(state::Open::new(request)).await
     }
 
-    /// Gives an open other modes. Refused, it stays as it was.
+    /// Gives an open other modes. Refused, it stays as it was. When the connection breaks before the answer, it has
+    /// from then on what both have in common; from an access for reading alone to one for writing alone, it may be
+    /// lost.
     pub async fn change(&self, open: u64, access: Access, deny: Deny) -> Result<(), Error> {
         self.client.ask(state::Change { open, access, deny }).await
     }

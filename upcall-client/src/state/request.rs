@@ -86,6 +86,19 @@ impl OpenRequest {
         (self.access, self.deny) = (access, deny);
     }
 
+    /// To what these modes and its own have in common, as far as an open can have that: every open has some access.
+    pub(crate) fn narrow(&mut self, access: Access, deny: Deny) {
+        self.access = match (self.access, access) {
+            (Access::Both, one) | (one, Access::Both) => one,
+            (one, _) => one,
+        };
+        self.deny = match (self.deny, deny) {
+            (Deny::Both, one) | (one, Deny::Both) => one,
+            (one, other) if one == other => one,
+            _ => Deny::None,
+        };
+    }
+
     pub(crate) fn first(&self) -> Open {
         self.message(0, Terms { wait: self.wait, ..self.terms() })
     }

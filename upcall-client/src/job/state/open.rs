@@ -82,6 +82,11 @@ impl Question for Change {
         }
         Some(outcome)
     }
+
+    fn broken(&mut self, held: &mut Holdings) -> Result<(), Error> {
+        held.narrow(self.open, self.access, self.deny);
+        Err(Error::Disconnected)
+    }
 }
 
 pub(crate) struct Close {

@@ -421,6 +421,30 @@ async fn a_lock_granted_before_its_unlock_is_not_reclaimed() {
 }
 
 #[tokio::test]
+async fn a_change_that_nobody_knows_of_leaves_what_is_certain() {
+    for (access, deny, certain) in [
+        (Access::Read, Deny::Both, (Access::Read, Deny::Write)),
+        (Access::Both, Deny::Read, (Access::Both, Deny::None)),
+        (Access::Write, Deny::Write, (Access::Write, Deny::Write)),
+    ] {
+        let daemon = Daemon::unix();
+        let (_client, state, mut upcalls, mut peer) = beginning(&daemon).await;
+        // For both, others may not write.
+        let id = open(&state, &mut peer, 500).await;
+        let take = async {
+            let (_, sent) = peer.receive().await;
+            assert!(matches!(sent, Message::StateRequest(StateRequest::OpenChange(_))), "{sent:?}");
+            cut(peer, &mut upcalls).await;
+        };
+        let (outcome, ()) = tokio::join!(soon(state.change(id, access, deny)), take);
+        assert!(matches!(outcome, Err(Error::Disconnected)), "{outcome:?}");
+        let mut peer = begins_again(&daemon).await;
+        let again = peer.reclaimed_open(Code::Ok, 500).await;
+        assert_eq!((again.access, again.deny), certain);
+    }
+}
+
+#[tokio::test]
 async fn what_waits_ends_with_the_connection() {
     let daemon = Daemon::unix();
     let (_client, state, mut upcalls, mut peer) = beginning(&daemon).await;
