@@ -48,6 +48,7 @@ impl OpenRequest {
         Self::new(Named::descriptor(file.into()), cookie)
     }
 
+    /// What it is to be opened for. A write lease and write locks need writing, read ones reading.
     #[must_use]
     pub fn access(self, access: Access) -> Self {
         Self { access, ..self }
@@ -126,7 +127,8 @@ pub struct LockRequest {
 }
 
 impl LockRequest {
-    /// `length` 0: to the end of the file, however long it grows. Locks of one owner do not conflict.
+    /// In bytes; `length` 0: to the end of the file, however long it grows. Locks of one owner, a number of the
+    /// client's choice, do not conflict.
     pub fn new(owner: u64, kind: LockKind, start: u64, length: u64) -> Self {
         Self { owner, kind, start, length, wait: false }
     }
@@ -142,7 +144,8 @@ impl LockRequest {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Grant<T> {
     Granted(T),
-    /// A notice with this request tells the outcome.
+    /// A notice with this request tells the outcome: [`OpenGranted`](crate::StateNotice::OpenGranted) or
+    /// [`LockGranted`](crate::StateNotice::LockGranted). It may be there to be read before this is.
     Waiting(u64),
 }
 
