@@ -93,8 +93,14 @@ impl Client {
         Events::open(&self.address, &self.options, filter.into()).await
     }
 
-    /// Begins to hold opens, leases and locks in the daemon, once in a client's life. `identity` is by which the
-    /// daemon knows the client again after a reconnection; it belongs to this client's user.
+    /// Begins to hold opens, leases and locks in the daemon. `identity`, random, is by which the daemon knows the client
+    /// again after a reconnection; it belongs to this client's user, and is this client's alone: another one that
+    /// begins with it takes over. Begins again where the identity was refused, or lost after a reconnection. Where it is
+    /// held already, the outcome is another handle of the same.
+    ///
+    /// # Errors
+    /// [`NoState`](Error::NoState); [`Begun`](Error::Begun) with another identity; [`Refused`](Error::Refused) with
+    /// `identity_in_use` or `too_many_clients`.
     pub async fn begin_state(&self, identity: Identity) -> Result<StateClient, Error> {
         let begun = self.ask(state::Begin { identity }).await?;
         Ok(StateClient::new(self.clone(), begun))

@@ -10,8 +10,8 @@ use crate::{ItemError, StateNotice};
 /// What a client is told unasked, in the order in which it must be acted upon.
 ///
 /// A broken connection shows as `Disconnected`, then, as interests come alive again, `Upcall`, `Changed` and
-/// `Lost` in any order, then `State` as what is held is reclaimed, then perhaps `Resync`, then `Reconnected`. When it breaks again in between, another
-/// `Disconnected` comes first; nothing that was to be told is forgotten.
+/// `Lost` in any order, then `State` as what is held is reclaimed, then perhaps `Resync`, then `Reconnected`. When it
+/// breaks again in between, another `Disconnected` comes first; nothing that was to be told is forgotten.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Notice {

@@ -262,7 +262,8 @@ impl Client {
         self.losses += 1;
         for (file, holding) in self.holdings.iter_mut().enumerate() {
             let Some(holding) = holding else { continue };
-            holding.changed = None;
+            // A recall that goes on is sent again; a daemon that was restarted knows of none.
+            (holding.changed, holding.recall) = (None, None);
             let number = self.board.claim(self.member, file, holding.subject.inode, Claim::default());
             for number in holding.untold.drain(..).chain([number]) {
                 self.board.tell_end(self.member, file, number, End::Excused);

@@ -7,17 +7,19 @@ use upcall_common::wire::{
     Access, Code, Deny, Identity, Keep, LeaseKind, LockGranted, OpenGranted, StateUpcall, Terms,
 };
 
-use super::ranges::{Range, Ranges};
-use super::{Held, OpenRequest, Opened, StateNotice};
+use super::locks::Locks;
+use super::ranges::Range;
+use super::{Begun, Held, OpenRequest, Opened, StateNotice};
 use crate::error::ItemError;
 
 /// By ids of our own, which stay; the daemon may number opens anew after a reconnection.
 #[derive(Debug, Default)]
 pub(crate) struct Holdings {
-    identity: Option<Identity>,
+    begun: Option<(Identity, Begun)>,
     latest: u64,
     opens: BTreeMap<u64, Open>,
     by_number: HashMap<u64, u64>,
+    locks: Locks,
     /// By the daemon's number, of this connection.
     waiting: BTreeMap<u64, Waiting>,
 }
@@ -29,7 +31,6 @@ struct Open {
     number: u64,
     reads: u32,
     writes: u32,
-    ranges: Ranges,
 }
 
 #[derive(Debug)]
@@ -45,6 +46,15 @@ pub(crate) enum Wanted {
     Lock { cookie: u64, open: u64, range: Range },
 }
 
+/// What came of a wait.
+struct Granted {
+    /// The daemon's, of the open.
+    number: u64,
+    /// With a lock: not told.
+    file: u64,
+    held: Held,
+}
+
 impl Open {
     fn leases(&mut self, kind: LeaseKind) -> &mut u32 {
         match kind {
@@ -55,25 +65,30 @@ impl Open {
 }
 
 impl Holdings {
-    pub(crate) fn begin(&mut self, identity: Identity) {
-        self.identity = Some(identity);
+    pub(crate) fn begin(&mut self, identity: Identity, begun: Begun) {
+        self.begun = Some((identity, begun));
     }
 
     /// The daemon does not know the identity any more: begin anew.
     pub(crate) fn end(&mut self) {
-        self.identity = None;
+        self.begun = None;
     }
 
     /// Under which to reclaim; `None`: nothing has begun.
     pub(crate) fn identity(&self) -> Option<Identity> {
-        self.identity
+        self.begun.map(|(identity, _)| identity)
     }
 
-    pub(crate) fn insert(&mut self, request: OpenRequest, number: u64) -> u64 {
+    /// What the daemon has offered last.
+    pub(crate) fn begun(&self) -> Option<Begun> {
+        self.begun.map(|(_, begun)| begun)
+    }
+
+    pub(crate) fn insert(&mut self, request: OpenRequest, number: u64, file: u64) -> u64 {
         let open = self.next();
         self.by_number.insert(number, open);
-        let made = Open { request, number, reads: 0, writes: 0, ranges: Ranges::default() };
-        self.opens.insert(open, made);
+        self.opens.insert(open, Open { request, number, reads: 0, writes: 0 });
+        self.locks.open(open, file);
         open
     }
 
@@ -81,6 +96,7 @@ impl Holdings {
     pub(crate) fn remove(&mut self, open: u64) -> Option<u64> {
         let Open { number, .. } = self.opens.remove(&open)?;
         self.by_number.remove(&number);
+        self.locks.close(open);
         Some(number)
     }
 
@@ -112,6 +128,13 @@ impl Holdings {
         }
     }
 
+    /// Nobody knows whether the modes are these or the former ones.
+    pub(crate) fn narrow(&mut self, open: u64, access: Access, deny: Deny) {
+        if let Some(open) = self.opens.get_mut(&open) {
+            open.request.narrow(access, deny);
+        }
+    }
+
     pub(crate) fn leased(&mut self, open: u64, kind: LeaseKind) {
         if let Some(open) = self.opens.get_mut(&open) {
             let leases = open.leases(kind);
@@ -140,19 +163,15 @@ impl Holdings {
     }
 
     pub(crate) fn lock(&mut self, open: u64, range: Range) {
-        if let Some(open) = self.opens.get_mut(&open) {
-            open.ranges.lock(range);
-        }
+        self.locks.lock(open, range);
     }
 
     pub(crate) fn unlock(&mut self, open: u64, owner: u64, start: u64, last: u64) {
-        if let Some(open) = self.opens.get_mut(&open) {
-            open.ranges.unlock(owner, start, last);
-        }
+        self.locks.unlock(open, owner, start, last);
     }
 
     pub(crate) fn ranges(&self, open: u64) -> Vec<Range> {
-        self.opens.get(&open).map_or_else(Vec::new, |open| open.ranges.iter().collect())
+        self.locks.of(open)
     }
 
     /// Notes a request that the daemon calls `number`. Returns our id of it.
@@ -183,11 +202,15 @@ impl Holdings {
                 let (lease_id, kind) = (revoked.lease_id, revoked.kind);
                 Some(StateNotice::Revoked { cookie, open, lease_id, kind })
             }
-            StateUpcall::OpenGranted(OpenGranted { request, code, flags, open, .. })
-            | StateUpcall::LockGranted(LockGranted { request, code, flags, open, .. }) => {
+            StateUpcall::OpenGranted(OpenGranted { request, code, flags, open, file, .. }) => {
                 let waiting = self.waiting.remove(&request)?;
-                let held = Held { advisory: flags.advisory };
-                Some(self.ended(waiting, ItemError::check(code).map(|()| (open, held))))
+                let granted = Granted { number: open, file, held: Held { advisory: flags.advisory } };
+                Some(self.ended(waiting, ItemError::check(code).map(|()| granted)))
+            }
+            StateUpcall::LockGranted(LockGranted { request, code, flags, open, .. }) => {
+                let waiting = self.waiting.remove(&request)?;
+                let granted = Granted { number: open, file: 0, held: Held { advisory: flags.advisory } };
+                Some(self.ended(waiting, ItemError::check(code).map(|()| granted)))
             }
             StateUpcall::Contention(contention) => {
                 let (open, cookie) = self.named(contention.open)?;
@@ -206,10 +229,11 @@ impl Holdings {
     }
 
     /// Takes in that an open is reclaimed.
-    pub(crate) fn reclaimed(&mut self, open: u64, number: u64) {
+    pub(crate) fn reclaimed(&mut self, open: u64, number: u64, file: u64) {
         if let Some(held) = self.opens.get_mut(&open) {
             held.number = number;
             self.by_number.insert(number, open);
+            self.locks.open(open, file);
         }
     }
 
@@ -234,18 +258,18 @@ impl Holdings {
     /// A lock that cannot be reclaimed.
     pub(crate) fn lose_lock(&mut self, open: u64, range: Range, code: Code) -> Option<StateNotice> {
         let cookie = self.cookie(open)?;
-        self.unlock(open, range.owner, range.start, range.last);
+        self.locks.drop(open, range.owner, range.start, range.last);
         let (owner, kind, start, length) = (range.owner, range.kind, range.start, range.length());
         Some(StateNotice::LockLost { cookie, open, owner, kind, start, length, error: ItemError { code } })
     }
 
-    fn ended(&mut self, waiting: Waiting, outcome: Result<(u64, Held), ItemError>) -> StateNotice {
+    fn ended(&mut self, waiting: Waiting, outcome: Result<Granted, ItemError>) -> StateNotice {
         let request = waiting.request;
         match waiting.what {
             Wanted::Open(wanted) => {
                 let cookie = wanted.cookie;
-                let outcome = outcome.map(|(number, held)| Opened {
-                    open: self.insert(wanted, number),
+                let outcome = outcome.map(|Granted { number, file, held }| Opened {
+                    open: self.insert(wanted, number, file),
                     advisory: held.advisory,
                 });
                 StateNotice::OpenGranted { cookie, request, outcome }
@@ -253,7 +277,7 @@ impl Holdings {
             Wanted::Lock { cookie, open, range } => {
                 // Closed meanwhile: the grant went with it.
                 let is_open = self.opens.contains_key(&open);
-                let outcome = outcome.and_then(|(_, held)| {
+                let outcome = outcome.and_then(|Granted { held, .. }| {
                     self.lock(open, range);
                     if is_open { Ok(held) } else { Err(ItemError { code: Code::Released }) }
                 });

@@ -1,6 +1,7 @@
 //! Opens, leases and locks that the daemon holds for a client.
 
 mod holdings;
+mod locks;
 mod notice;
 mod ranges;
 mod request;
@@ -52,7 +53,12 @@ use crate::job::state;
 /// # }
 /// ```
 ///
-/// Requests that are refused fail with [`Error::Refused`]. After a reconnection all that is held is reclaimed
+/// `examples/state.rs` has share reservations and locks, too.
+///
+/// # Errors
+/// Requests that are refused fail with [`Error::Refused`], whose [`Code`](crate::Code) says why and what to do; each
+/// method names its own. All may have `not_begun` after an identity was lost, `not_open` of an open that is not this
+/// client's, and `grace` for a time after a restart of the daemon. After a reconnection all that is held is reclaimed
 /// before [`Reconnected`](crate::Notice::Reconnected); what cannot be is told by a [`StateNotice`]. A request
 /// that fails for another reason than a refusal has granted nothing that stays: what its answer might have
 /// granted is released by the reconnection. A future that is dropped leaves the outcome unknown;
@@ -68,16 +74,27 @@ impl StateClient {
         Self { client, begun }
     }
 
-    /// What the daemon offered at the beginning.
+    /// What the daemon offered when [`begin_state`](Client::begin_state) was called.
     pub fn begun(&self) -> Begun {
         self.begun
     }
 
+    /// Opens a file: alone, it reserves; leases and locks are carried by it.
+    ///
+    /// # Errors
+    /// `not_permitted`, `not_found`, `not_exported`, `disabled`; `conflict` with another client's open, `recalling`
+    /// where a lease is in the way, `local_conflict` with a local process; `unsupported` where the kernel cannot
+    /// enforce what is denied; `too_many_opens`.
     pub async fn open(&self, request: OpenRequest) -> Result<Grant<Opened>, Error> {
         self.client.ask(state::Open::new(request)).await
     }
 
-    /// Gives an open other modes. Refused, it stays as it was.
+    /// Gives an open other modes, wider or narrower ones. Refused, it stays as it was. When the connection breaks before the answer, it has
+    /// from then on what both have in common; from an access for reading alone to one for writing alone, it may be
+    /// lost.
+    ///
+    /// # Errors
+    /// As of [`open`](Self::open); `not_carried` where its leases or locks need what is taken away.
     pub async fn change(&self, open: u64, access: Access, deny: Deny) -> Result<(), Error> {
         self.client.ask(state::Change { open, access, deny }).await
     }
@@ -87,38 +104,64 @@ impl StateClient {
         self.client.ask(state::Close { open }).await
     }
 
-    /// Each lease that is granted must be given back by itself, or with its open.
+    /// Asks for a lease. Each one that is granted must be given back by itself, or with its open.
+    ///
+    /// # Errors
+    /// `not_carried` by the open's access, `disabled`; `recalling` where another client's lease is in the way,
+    /// `conflict` where its open is, `local_conflict` where a local process has the file open; `backoff` after a
+    /// revocation; `unsupported` where the kernel cannot enforce it, or holds locks of the file; `too_many_leases`.
     pub async fn lease(&self, open: u64, kind: LeaseKind) -> Result<Held, Error> {
         self.client.ask(state::Lease { open, kind }).await
     }
 
     /// Gives up a lease, or with [`Keep::Read`] what makes it a write lease. That it was revoked before is no
     /// failure.
+    ///
+    /// # Errors
+    /// `not_held`: the open has leases, but none of this kind.
     pub async fn give_back(&self, open: u64, kind: LeaseKind, keep: Keep) -> Result<(), Error> {
         self.client.ask(state::GiveBack { open, kind, keep }).await
     }
 
     /// Asks for more time to answer a recall, once. Returns what there is left.
+    ///
+    /// # Errors
+    /// `not_recalled`; `extended` before.
     pub async fn extend(&self, open: u64) -> Result<Duration, Error> {
         self.client.ask(state::Extend { open }).await
     }
 
+    /// Locks a range. What the owner had of it, by any open of the file, takes this kind and is carried by this open.
+    ///
+    /// # Errors
+    /// `not_carried` by the open's access, `disabled`, `bad_range`; `conflict` with another owner, `local_conflict` with
+    /// a local process; `deadlock` where it would wait for itself; `unsupported` where the kernel cannot enforce it, or
+    /// holds a lease of the file; `too_many_locks`, `too_many_waiting`.
     pub async fn lock(&self, open: u64, request: LockRequest) -> Result<Grant<Held>, Error> {
         self.client.ask(state::Lock { open, request }).await
     }
 
-    /// Unlocks what `owner` holds of a range; `length` 0: to the end of the file.
+    /// Unlocks what `owner` holds of a range of bytes, by any open of the file; `length` 0: to the end of the file.
+    ///
+    /// # Errors
+    /// `bad_range`; `too_many_locks` where it would leave one range more than there may be: it stays locked.
     pub async fn unlock(&self, open: u64, owner: u64, start: u64, length: u64) -> Result<(), Error> {
         self.client.ask(state::Unlock { open, owner, start, length }).await
     }
 
-    /// What is in the way of a lock; `None`: nothing.
+    /// What is in the way of a lock; `None`: nothing was.
+    ///
+    /// # Errors
+    /// `bad_range`, `disabled`.
     pub async fn test_lock(&self, open: u64, request: LockRequest) -> Result<Option<Blocker>, Error> {
         self.client.ask(state::TestLock { open, request }).await
     }
 
     /// Gives up a request that waits. Its notice comes all the same: with `cancelled`, unless it had ended
     /// before.
+    ///
+    /// # Errors
+    /// `no_request`: its outcome has been told.
     pub async fn cancel(&self, request: u64) -> Result<(), Error> {
         self.client.ask(state::Cancel { request }).await
     }

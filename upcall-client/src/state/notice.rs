@@ -11,7 +11,8 @@ use crate::ItemError;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StateNotice {
-    /// Write back what is cached, then [`give_back`](crate::StateClient::give_back) before the deadline.
+    /// Write back what is cached, then [`give_back`](crate::StateClient::give_back) within the time of `deadline`, which
+    /// began when the daemon said so. `keep` is what may be kept, `who` is in the way.
     Recall {
         cookie: u64,
         open: u64,

@@ -1,5 +1,7 @@
 //! The locked ranges of one open, as POSIX splits and merges them. Pure logic.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use upcall_common::wire::LockKind;
 
 /// A locked range, ends included.
@@ -16,10 +18,6 @@ impl Range {
     pub(crate) fn length(&self) -> u64 {
         if self.last == u64::MAX { 0 } else { self.last - self.start + 1 }
     }
-
-    fn touches(&self, other: &Self) -> bool {
-        self.start <= other.last.saturating_add(1) && other.start <= self.last.saturating_add(1)
-    }
 }
 
 /// The last byte of a range; `None`: it ends beyond the largest number.
@@ -30,43 +28,69 @@ pub(crate) fn last(start: u64, length: u64) -> Option<u64> {
     }
 }
 
+/// No two of one owner overlap, or touch and are of one kind.
 #[derive(Debug, Default)]
-pub(crate) struct Ranges(Vec<Range>);
+pub(crate) struct Ranges(BTreeMap<(u64, u64), Rest>);
+
+/// Of a range by owner and start.
+#[derive(Clone, Copy, Debug)]
+struct Rest {
+    last: u64,
+    kind: LockKind,
+}
 
 impl Ranges {
     pub(crate) fn iter(&self) -> impl Iterator<Item = Range> {
-        self.0.iter().copied()
+        self.0.iter().map(range)
+    }
+
+    pub(crate) fn owners(&self) -> BTreeSet<u64> {
+        self.0.keys().map(|(owner, _)| *owner).collect()
+    }
+
+    pub(crate) fn has(&self, owner: u64) -> bool {
+        self.0.range((owner, 0)..=(owner, u64::MAX)).next().is_some()
     }
 
     pub(crate) fn lock(&mut self, mut range: Range) {
         self.unlock(range.owner, range.start, range.last);
-        self.0.retain(|held| {
-            let merges = held.owner == range.owner && held.kind == range.kind && held.touches(&range);
-            if merges {
+        let (before, after) = (range.start.saturating_sub(1), range.last.saturating_add(1));
+        for held in self.overlapping(range.owner, before, after) {
+            if held.kind == range.kind {
                 range.start = range.start.min(held.start);
                 range.last = range.last.max(held.last);
+                self.0.remove(&(held.owner, held.start));
             }
-            !merges
-        });
-        self.0.push(range);
+        }
+        self.insert(range);
     }
 
     pub(crate) fn unlock(&mut self, owner: u64, start: u64, last: u64) {
-        let mut rest = Vec::new();
-        self.0.retain(|held| {
-            if held.owner != owner || held.start > last || start > held.last {
-                return true;
-            }
+        for held in self.overlapping(owner, start, last) {
+            self.0.remove(&(owner, held.start));
             if held.start < start {
-                rest.push(Range { last: start - 1, ..*held });
+                self.insert(Range { last: start - 1, ..held });
             }
             if held.last > last {
-                rest.push(Range { start: last + 1, ..*held });
+                self.insert(Range { start: last + 1, ..held });
             }
-            false
-        });
-        self.0.append(&mut rest);
+        }
     }
+
+    /// At most one begins before `start`.
+    fn overlapping(&self, owner: u64, start: u64, last: u64) -> Vec<Range> {
+        let before = self.0.range((owner, 0)..(owner, start)).next_back();
+        let before = before.filter(|(_, rest)| rest.last >= start);
+        before.into_iter().chain(self.0.range((owner, start)..=(owner, last))).map(range).collect()
+    }
+
+    fn insert(&mut self, Range { owner, kind, start, last }: Range) {
+        self.0.insert((owner, start), Rest { last, kind });
+    }
+}
+
+fn range((&(owner, start), &Rest { last, kind }): (&(u64, u64), &Rest)) -> Range {
+    Range { owner, kind, start, last }
 }
 
 #[cfg(test)]
@@ -109,6 +133,10 @@ mod tests {
                 (0..bytes.len()).filter(starts).count()
             }).sum();
             prop_assert_eq!(ranges.iter().count(), runs);
+            for (owner, bytes) in (0..).zip(&bytes) {
+                let any = bytes.iter().any(Option::is_some);
+                prop_assert_eq!((ranges.has(owner), ranges.owners().contains(&owner)), (any, any));
+            }
         }
     }
 

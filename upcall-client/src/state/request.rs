@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use upcall_common::wire::{Access, Deny, LeaseId, LockKind, Means, Open, Terms, Who};
+use upcall_common::wire::{Access, Deny, LeaseId, LockKind, Means, Open, StateBegun, Terms, Who};
 
 use crate::named::Named;
 
@@ -48,6 +48,7 @@ impl OpenRequest {
         Self::new(Named::descriptor(file.into()), cookie)
     }
 
+    /// What it is to be opened for. A write lease and write locks need writing, read ones reading.
     #[must_use]
     pub fn access(self, access: Access) -> Self {
         Self { access, ..self }
@@ -86,6 +87,19 @@ impl OpenRequest {
         (self.access, self.deny) = (access, deny);
     }
 
+    /// To what these modes and its own have in common, as far as an open can have that: every open has some access.
+    pub(crate) fn narrow(&mut self, access: Access, deny: Deny) {
+        self.access = match (self.access, access) {
+            (Access::Both, one) | (one, Access::Both) => one,
+            (one, _) => one,
+        };
+        self.deny = match (self.deny, deny) {
+            (Deny::Both, one) | (one, Deny::Both) => one,
+            (one, other) if one == other => one,
+            _ => Deny::None,
+        };
+    }
+
     pub(crate) fn first(&self) -> Open {
         self.message(0, Terms { wait: self.wait, ..self.terms() })
     }
@@ -113,7 +127,8 @@ pub struct LockRequest {
 }
 
 impl LockRequest {
-    /// `length` 0: to the end of the file, however long it grows. Locks of one owner do not conflict.
+    /// In bytes; `length` 0: to the end of the file, however long it grows. Locks of one owner, a number of the
+    /// client's choice, do not conflict.
     pub fn new(owner: u64, kind: LockKind, start: u64, length: u64) -> Self {
         Self { owner, kind, start, length, wait: false }
     }
@@ -129,7 +144,8 @@ impl LockRequest {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Grant<T> {
     Granted(T),
-    /// A notice with this request tells the outcome.
+    /// A notice with this request tells the outcome: [`OpenGranted`](crate::StateNotice::OpenGranted) or
+    /// [`LockGranted`](crate::StateNotice::LockGranted). It may be there to be read before this is.
     Waiting(u64),
 }
 
@@ -169,4 +185,13 @@ pub struct Begun {
     pub grace: Duration,
     /// For how long only what was held before the daemon's restart can be had.
     pub reclaim: Duration,
+}
+
+impl Begun {
+    pub(crate) fn of(answer: &StateBegun) -> Self {
+        let StateBegun { means, recall_ms, grace_ms, reclaim_ms, .. } = *answer;
+        let [recall, grace, reclaim] =
+            [recall_ms, grace_ms, reclaim_ms].map(|millis| Duration::from_millis(millis.into()));
+        Self { means, recall, grace, reclaim }
+    }
 }

@@ -6,6 +6,7 @@ const OPEN: u64 = 7;
 const COOKIE: u64 = 0xc0_ffee;
 const OWNER: u64 = 0x1234;
 const WAITING: u64 = 3;
+const FILE: u64 = 5;
 
 fn lease_id() -> LeaseId {
     LeaseId(std::array::from_fn(|place| 0xa0 + place as u8))
@@ -86,6 +87,7 @@ fn answers() -> Vec<(u32, StateAnswer)> {
         code: Code::Ok,
         flags: GrantFlags { advisory: true },
         open: OPEN,
+        file: FILE,
         request: 0,
         text: String::new(),
     };
@@ -141,6 +143,7 @@ fn upcalls() -> Vec<StateUpcall> {
             code: Code::Ok,
             flags: none(),
             open: 8,
+            file: FILE,
             text: String::new(),
         }),
         StateUpcall::LockGranted(LockGranted {

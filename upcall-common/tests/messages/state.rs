@@ -96,9 +96,9 @@ fn answer() -> impl Strategy<Value = StateAnswer> {
             StateAnswer::StateBegun(StateBegun { code, means, recall_ms, grace_ms, reclaim_ms, text })
         },
     );
-    let opened = (code(), grant_flags(), any::<(u64, u64)>(), TEXT).prop_map(
-        |(code, flags, (open, request), text)| {
-            StateAnswer::Opened(Opened { code, flags, open, request, text })
+    let opened = (code(), grant_flags(), any::<[u64; 3]>(), TEXT).prop_map(
+        |(code, flags, [open, file, request], text)| {
+            StateAnswer::Opened(Opened { code, flags, open, file, request, text })
         },
     );
     let leased = (code(), grant_flags(), TEXT)
@@ -126,9 +126,9 @@ fn upcall() -> impl Strategy<Value = StateUpcall> {
         (any::<(u64, u64)>(), lease_id(), lease_kind()).prop_map(|((open, cookie), lease_id, kind)| {
             StateUpcall::Revoked(Revoked { open, cookie, lease_id, kind })
         });
-    let opened = (any::<(u64, u64)>(), code(), grant_flags(), TEXT).prop_map(
-        |((request, open), code, flags, text)| {
-            StateUpcall::OpenGranted(OpenGranted { request, code, flags, open, text })
+    let opened = (any::<[u64; 3]>(), code(), grant_flags(), TEXT).prop_map(
+        |([request, open, file], code, flags, text)| {
+            StateUpcall::OpenGranted(OpenGranted { request, code, flags, open, file, text })
         },
     );
     let locked = (any::<[u64; 3]>(), code(), grant_flags(), TEXT).prop_map(

@@ -139,7 +139,7 @@ pub(super) fn outcome(answer: &StateAnswer) -> (Code, &str) {
 /// What a request is for that may be answered later.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Wanted {
-    Open,
+    Open { file: u64 },
     Change,
     Lease,
     Lock { open: u64, owner: u64 },
@@ -163,7 +163,10 @@ impl Wanted {
         let (code, text) = said(outcome);
         let (flags, open) = granted(outcome);
         match self {
-            Self::Open => StateAnswer::Opened(Opened { code, flags, open, request: 0, text }),
+            Self::Open { file } => {
+                let file = if outcome.is_ok() { file } else { 0 };
+                StateAnswer::Opened(Opened { code, flags, open, file, request: 0, text })
+            }
             Self::Change => StateAnswer::Done(Done { code, text }),
             Self::Lease => StateAnswer::Leased(Leased { code, flags, text }),
             Self::Lock { .. } => StateAnswer::Locked(Locked { code, flags, request: 0, text }),
@@ -174,7 +177,9 @@ impl Wanted {
     pub(super) fn waiting(self, request: u64) -> Option<StateAnswer> {
         let (code, flags, text) = (Code::Waiting, GrantFlags::default(), String::new());
         match self {
-            Self::Open => Some(StateAnswer::Opened(Opened { code, flags, open: 0, request, text })),
+            Self::Open { .. } => {
+                Some(StateAnswer::Opened(Opened { code, flags, open: 0, file: 0, request, text }))
+            }
             Self::Lock { .. } => Some(StateAnswer::Locked(Locked { code, flags, request, text })),
             Self::Change | Self::Lease => None,
         }
@@ -185,9 +190,9 @@ impl Wanted {
         let (code, text) = said(outcome);
         let (flags, opened) = granted(outcome);
         match self {
-            Self::Open => {
-                let open = opened;
-                Some(StateUpcall::OpenGranted(OpenGranted { request, code, flags, open, text }))
+            Self::Open { file } => {
+                let (open, file) = (opened, if outcome.is_ok() { file } else { 0 });
+                Some(StateUpcall::OpenGranted(OpenGranted { request, code, flags, open, file, text }))
             }
             Self::Lock { open, owner } => {
                 Some(StateUpcall::LockGranted(LockGranted { request, code, flags, open, owner, text }))
@@ -209,7 +214,9 @@ pub fn refused(request: &StateRequest, code: Code, text: String) -> StateAnswer 
             reclaim_ms: 0,
             text,
         }),
-        StateRequest::Open(_) => StateAnswer::Opened(Opened { code, flags, open: 0, request: 0, text }),
+        StateRequest::Open(_) => {
+            StateAnswer::Opened(Opened { code, flags, open: 0, file: 0, request: 0, text })
+        }
         StateRequest::Lease(_) => StateAnswer::Leased(Leased { code, flags, text }),
         StateRequest::Extend(_) => StateAnswer::Extended(Extended { code, deadline_ms: 0, text }),
         StateRequest::Lock(_) => StateAnswer::Locked(Locked { code, flags, request: 0, text }),

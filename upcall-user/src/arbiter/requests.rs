@@ -139,7 +139,7 @@ impl Task {
             wait: open.terms.wait,
         };
         let reply = self.table.open(by.client, request, Instant::now());
-        self.submit(by, reply, (Wanted::Open, passed), open.terms.wait);
+        self.submit(by, reply, (Wanted::Open { file: inode.0 }, passed), open.terms.wait);
         // Refused before anything was made of it.
         if !self.table.knows(inode) {
             self.forget(inode);

@@ -112,7 +112,7 @@ impl Run {
 
     pub(crate) fn open(&mut self) -> Open {
         let (flags, text) = (GrantFlags { advisory: true }, String::new());
-        let opened = Opened { code: Code::Ok, flags, open: 7, request: 0, text };
+        let opened = Opened { code: Code::Ok, flags, open: 7, file: 5, request: 0, text };
         match self.answer(StateAnswer::Opened(opened)) {
             StateRequest::Open(open) => open,
             other => panic!("not OPEN: {other:?}"),

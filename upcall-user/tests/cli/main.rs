@@ -73,6 +73,8 @@ fn a_lock_that_is_refused_runs_nothing() {
     let mut run = Run::begin(&["lock", "--read", "/srv/a", "--", "echo", "out"]);
     assert_eq!(run.open().access, Access::Read);
     run.answer(locked(Code::Conflict, 0));
+    // The open would outlive it by the grace.
+    assert_eq!(run.done(), CLOSED);
     let ended = run.end();
     assert_eq!((ended.code, &*ended.out), (Some(1), ""));
     assert!(ended.err.contains("cannot lock /srv/a") && ended.err.contains("conflict"), "{}", ended.err);
@@ -85,10 +87,43 @@ fn a_share_says_what_it_denies_and_that_it_is_advisory() {
     assert_eq!((open.access, open.deny, open.terms.advisory_ok), (Access::Both, Deny::Write, true));
     let revoked = Revoked { open: 7, cookie: 0, lease_id: LeaseId::default(), kind: LeaseKind::Read };
     run.upcall(StateUpcall::Revoked(revoked));
+    assert_eq!(run.done(), CLOSED);
     let ended = run.end();
     assert_eq!((ended.code, types(&ended.out)), (Some(1), vec!["opened".to_owned(), "revoked".to_owned()]));
     assert!(ended.out.contains("\"advisory\":true"), "{}", ended.out);
     assert!(ended.err.contains("not held to the end"), "{}", ended.err);
+}
+
+#[test]
+fn a_lease_that_is_refused_or_revoked_leaves_no_open() {
+    let mut run = Run::begin(&["watch", "--lease", "read", "/srv/a"]);
+    run.open();
+    run.answer(leased(Code::Recalling));
+    assert_eq!(run.done(), CLOSED);
+    assert_eq!(run.end().code, Some(1));
+    let mut run = Run::begin(&["watch", "--lease", "read", "/srv/a"]);
+    run.open();
+    run.answer(leased(Code::Ok));
+    let revoked = Revoked { open: 7, cookie: 0, lease_id: LeaseId::default(), kind: LeaseKind::Read };
+    run.upcall(StateUpcall::Revoked(revoked));
+    assert_eq!(run.done(), CLOSED);
+    assert_eq!(run.end().code, Some(1));
+}
+
+#[test]
+fn a_signal_ends_what_still_waits() {
+    let mut run = Run::begin(&["lock", "/srv/a", "--wait", "--", "echo", "out"]);
+    run.open();
+    run.answer(locked(Code::Waiting, 3));
+    run.terminate();
+    assert_eq!(run.done(), CLOSED);
+    let ended = run.end();
+    assert_eq!((ended.code, &*ended.out), (Some(143), ""), "{}", ended.err);
+    let mut run = Run::begin(&["share", "/srv/a", "--access", "r", "--deny", "w", "--wait"]);
+    let (code, flags, text) = (Code::Waiting, GrantFlags::default(), String::new());
+    run.answer(StateAnswer::Opened(Opened { code, flags, open: 0, file: 0, request: 3, text }));
+    run.terminate();
+    assert_eq!(run.end().code, Some(143));
 }
 
 #[test]

@@ -56,18 +56,30 @@ impl Question for Unlock {
 
     fn ask(&mut self, held: &mut Holdings, _: &Limits) -> Result<Request, Error> {
         let Self { owner, start, length, .. } = *self;
-        let last = bytes(start, length)?;
+        bytes(start, length)?;
         let open = number(held, self.open)?;
-        held.unlock(self.open, owner, start, last);
         Ok(frame(StateRequest::Unlock(wire::Unlock { open, owner, start, length })))
     }
 
-    fn accept(&mut self, answer: StateAnswer, _: &mut Holdings) -> Option<Result<(), Error>> {
-        done(answer)
+    fn accept(&mut self, answer: StateAnswer, held: &mut Holdings) -> Option<Result<(), Error>> {
+        let outcome = done(answer)?;
+        if outcome.is_ok() {
+            self.forget(held);
+        }
+        Some(outcome)
     }
 
-    fn broken(&self) -> Result<(), Error> {
+    fn broken(&mut self, held: &mut Holdings) -> Result<(), Error> {
+        self.forget(held);
         Ok(())
+    }
+}
+
+impl Unlock {
+    fn forget(&self, held: &mut Holdings) {
+        if let Some(last) = last(self.start, self.length) {
+            held.unlock(self.open, self.owner, self.start, last);
+        }
     }
 }
 
@@ -114,7 +126,7 @@ impl Question for Cancel {
     }
 
     /// What waits ends with the connection.
-    fn broken(&self) -> Result<(), Error> {
+    fn broken(&mut self, _: &mut Holdings) -> Result<(), Error> {
         Ok(())
     }
 }

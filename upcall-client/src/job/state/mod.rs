@@ -20,6 +20,11 @@ use crate::state::Holdings;
 pub(crate) trait Question: Send + 'static {
     type Outcome: Send;
 
+    /// The outcome, where the daemon need not be asked.
+    fn known(&self, _: &Holdings) -> Option<Self::Outcome> {
+        None
+    }
+
     /// The frame to send, or why none is sent.
     fn ask(&mut self, held: &mut Holdings, limits: &Limits) -> Result<Request, Error>;
 
@@ -31,8 +36,8 @@ pub(crate) trait Question: Send + 'static {
         false
     }
 
-    /// The outcome when the connection breaks before the answer. By then what is given up is not reclaimed.
-    fn broken(&self) -> Result<Self::Outcome, Error> {
+    /// The outcome when the connection breaks before the answer. What is given up is not reclaimed then.
+    fn broken(&mut self, _: &mut Holdings) -> Result<Self::Outcome, Error> {
         Err(Error::Disconnected)
     }
 
@@ -61,6 +66,10 @@ impl<Q: Question> Job for Asked<Q> {
         if std::mem::replace(&mut self.sent, true) {
             return None;
         }
+        if let Some(outcome) = self.question.known(&state.held) {
+            self.outcome = Some(Ok(outcome));
+            return None;
+        }
         match self.question.ask(&mut state.held, limits) {
             Ok(request) => Some(request),
             Err(error) => {
@@ -85,11 +94,11 @@ impl<Q: Question> Job for Asked<Q> {
         reply(&mut self.requester, Err(error));
     }
 
-    fn end(mut self: Box<Self>, end: End, _: &mut State) -> Option<Box<dyn Job>> {
+    fn end(mut self: Box<Self>, end: End, state: &mut State) -> Option<Box<dyn Job>> {
         let outcome = match (self.outcome.take(), end) {
             (Some(outcome), _) => outcome,
             (None, End::Refused(error)) => Err(error),
-            (None, _) => self.question.broken(),
+            (None, _) => self.question.broken(&mut state.held),
         };
         match (self.requester.take(), outcome) {
             (Some(requester), outcome) => requester.send(outcome).err()?.ok().and_then(Q::undo),

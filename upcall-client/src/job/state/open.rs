@@ -41,14 +41,14 @@ impl Question for Open {
     }
 
     fn accept(&mut self, answer: StateAnswer, held: &mut Holdings) -> Option<Result<Grant<Opened>, Error>> {
-        let StateAnswer::Opened(wire::Opened { code, flags, open, request, text }) = answer else {
+        let StateAnswer::Opened(wire::Opened { code, flags, open, file, request, text }) = answer else {
             return None;
         };
         let wanted = self.request.take()?;
         Some(match code {
             Code::Waiting => Ok(Grant::Waiting(held.wait(request, Wanted::Open(wanted)))),
             code => check(code, text).map(|()| {
-                Grant::Granted(Opened { open: held.insert(wanted, open), advisory: flags.advisory })
+                Grant::Granted(Opened { open: held.insert(wanted, open, file), advisory: flags.advisory })
             }),
         })
     }
@@ -82,6 +82,11 @@ impl Question for Change {
         }
         Some(outcome)
     }
+
+    fn broken(&mut self, held: &mut Holdings) -> Result<(), Error> {
+        held.narrow(self.open, self.access, self.deny);
+        Err(Error::Disconnected)
+    }
 }
 
 pub(crate) struct Close {
@@ -101,7 +106,7 @@ impl Question for Close {
         done(answer)
     }
 
-    fn broken(&self) -> Result<(), Error> {
+    fn broken(&mut self, _: &mut Holdings) -> Result<(), Error> {
         Ok(())
     }
 }
@@ -140,15 +145,19 @@ impl Question for GiveBack {
 
     fn ask(&mut self, held: &mut Holdings, _: &Limits) -> Result<Request, Error> {
         let open = number(held, self.open)?;
-        held.returned(self.open, self.kind, self.keep);
         Ok(frame(StateRequest::Return(Return { open, kind: self.kind, keep: self.keep })))
     }
 
-    fn accept(&mut self, answer: StateAnswer, _: &mut Holdings) -> Option<Result<(), Error>> {
-        done(answer)
+    fn accept(&mut self, answer: StateAnswer, held: &mut Holdings) -> Option<Result<(), Error>> {
+        let outcome = done(answer)?;
+        if outcome.is_ok() {
+            held.returned(self.open, self.kind, self.keep);
+        }
+        Some(outcome)
     }
 
-    fn broken(&self) -> Result<(), Error> {
+    fn broken(&mut self, held: &mut Holdings) -> Result<(), Error> {
+        held.returned(self.open, self.kind, self.keep);
         Ok(())
     }
 }

@@ -3,20 +3,28 @@
 use std::collections::VecDeque;
 
 use upcall_common::wire::{
-    Code, Lease, LeaseKind, Leased, Lock, Locked, Message, Opened, StateAnswer, StateBegin, StateBegun,
-    StateRequest, Terms,
+    Code, Lease, LeaseKind, Leased, Lock, Locked, Message, Opened, StateAnswer, StateBegin, StateRequest,
+    Terms,
 };
 
 use super::{End, Job, Limits, Request, frame, mismatch};
 use crate::Notice;
 use crate::engine::State;
 use crate::error::Error;
-use crate::state::{Holdings, Range, StateNotice};
+use crate::state::{Begun, Holdings, Range, StateNotice};
+
+/// Frames under way: the grace does not wait for as many round trips as there is held. Their answers, which are small,
+/// fit what a socket takes that nobody reads.
+const WINDOW: usize = 64;
 
 /// Ends with `Reconnected`, also where nothing is held.
 pub(crate) struct Reclaim {
+    /// All opens come first: to the daemon an owner's locks are those of all opens of a file.
     steps: VecDeque<Step>,
-    asked: Option<Step>,
+    /// Not answered yet, in order.
+    asked: VecDeque<Step>,
+    /// Once the daemon knows the client: after all others.
+    last: Option<Step>,
 }
 
 #[derive(Clone, Copy)]
@@ -32,7 +40,7 @@ enum Step {
 impl Reclaim {
     pub(crate) fn new(held: &Holdings) -> Self {
         let steps = held.identity().map(|_| Step::Begin);
-        Self { steps: steps.into_iter().collect(), asked: None }
+        Self { steps: steps.into_iter().collect(), asked: VecDeque::new(), last: None }
     }
 
     /// The frame of a step; `None`: there is nothing to ask any more.
@@ -70,22 +78,20 @@ impl Reclaim {
         match step {
             Step::Begin => {
                 self.steps.extend(held.opens().map(Step::Open));
-                self.steps.push_back(Step::Reclaimed);
+                self.last = Some(Step::Reclaimed);
             }
             Step::Open(open) => {
-                for range in held.ranges(open) {
-                    self.steps.push_front(Step::Lock(open, range));
+                for kind in [LeaseKind::Write, LeaseKind::Read] {
+                    self.steps.extend((0..held.leases(open, kind)).map(|_| Step::Lease(open, kind)));
                 }
-                for kind in [LeaseKind::Read, LeaseKind::Write] {
-                    (0..held.leases(open, kind)).for_each(|_| self.steps.push_front(Step::Lease(open, kind)));
-                }
+                self.steps.extend(held.ranges(open).into_iter().map(|range| Step::Lock(open, range)));
             }
             Step::Lease(..) | Step::Lock(..) | Step::Reclaimed => {}
         }
     }
 
     /// What a refused step means.
-    fn lose(&mut self, step: Step, code: Code, state: &mut State) {
+    fn lose(step: Step, code: Code, state: &mut State) {
         let State { held, backlog, .. } = state;
         let mut tell = |notice: Option<StateNotice>| backlog.extend(notice.map(Notice::State));
         match step {
@@ -105,30 +111,43 @@ impl Reclaim {
 
 impl Job for Reclaim {
     fn next_frame(&mut self, state: &mut State, limits: &Limits) -> Option<Request> {
-        while let Some(step) = self.steps.pop_front() {
+        loop {
+            let step = match self.steps.pop_front() {
+                Some(step) => step,
+                None if self.asked.is_empty() => self.last.take()?,
+                None => return None,
+            };
             match Self::frame(step, &state.held, limits) {
                 Ok(None) => {}
                 Ok(Some(request)) => {
-                    self.asked = Some(step);
+                    self.asked.push_back(step);
                     return Some(request);
                 }
-                Err(code) => self.lose(step, code, state),
+                Err(code) => Self::lose(step, code, state),
             }
         }
-        None
+    }
+
+    fn window(&self) -> usize {
+        WINDOW
     }
 
     fn answer(&mut self, message: Message, state: &mut State) -> Result<(), Error> {
-        let (Some(step), Message::StateAnswer(answer)) = (self.asked.take(), message) else {
+        let (Some(step), Message::StateAnswer(answer)) = (self.asked.pop_front(), message) else {
             return Err(mismatch());
         };
         let code = match (step, answer) {
-            (Step::Begin, StateAnswer::StateBegun(StateBegun { code, .. }))
-            | (Step::Lease(..), StateAnswer::Leased(Leased { code, .. }))
+            (Step::Begin, StateAnswer::StateBegun(answer)) => {
+                if let Some(identity) = state.held.identity().filter(|_| answer.code.is_ok()) {
+                    state.held.begin(identity, Begun::of(&answer));
+                }
+                answer.code
+            }
+            (Step::Lease(..), StateAnswer::Leased(Leased { code, .. }))
             | (Step::Lock(..), StateAnswer::Locked(Locked { code, .. })) => code,
-            (Step::Open(open), StateAnswer::Opened(Opened { code, open: number, .. })) => {
+            (Step::Open(open), StateAnswer::Opened(Opened { code, open: number, file, .. })) => {
                 if code.is_ok() {
-                    state.held.reclaimed(open, number);
+                    state.held.reclaimed(open, number, file);
                 }
                 code
             }
@@ -138,29 +157,32 @@ impl Job for Reclaim {
         if code.is_ok() {
             self.follow(step, &state.held);
         } else {
-            self.lose(step, code, state);
+            Self::lose(step, code, state);
+        }
+        Ok(())
+    }
+
+    fn refused(&mut self, error: Error, state: &mut State) -> Result<(), Error> {
+        let code = match error {
+            Error::Refused { code, .. } => code,
+            _ => Code::Internal,
+        };
+        if let Some(step) = self.asked.pop_front() {
+            Self::lose(step, code, state);
         }
         Ok(())
     }
 
     fn give_up(&mut self, _: Error) {}
 
-    fn end(mut self: Box<Self>, end: End, state: &mut State) -> Option<Box<dyn Job>> {
-        match (end, self.asked.take()) {
-            (End::Disconnected, _) => None,
-            // One step has failed as a whole; the others may not.
-            (End::Refused(error), Some(step)) => {
-                let code = match error {
-                    Error::Refused { code, .. } => code,
-                    _ => Code::Internal,
-                };
-                self.lose(step, code, state);
-                Some(self)
-            }
-            (End::Done | End::Refused(_), _) => {
-                state.restored();
-                None
-            }
+    fn end(self: Box<Self>, end: End, state: &mut State) -> Option<Box<dyn Job>> {
+        if let End::Refused(_) = end {
+            let Self { steps, asked, .. } = *self;
+            asked.into_iter().chain(steps).for_each(|step| Self::lose(step, Code::Internal, state));
         }
+        if !matches!(end, End::Disconnected) {
+            state.restored();
+        }
+        None
     }
 }

@@ -1,10 +1,6 @@
 //! Beginning, and asking what is held.
 
-use std::time::Duration;
-
-use upcall_common::wire::{
-    self, Identity, StateAnswer, StateBegin, StateBegun, StateQuery, StateRequest, StateShown,
-};
+use upcall_common::wire::{self, Identity, StateAnswer, StateBegin, StateQuery, StateRequest, StateShown};
 
 use super::{Limits, Question, Request, check, frame, refused};
 use crate::error::Error;
@@ -18,6 +14,10 @@ pub(crate) struct Begin {
 impl Question for Begin {
     type Outcome = Begun;
 
+    fn known(&self, held: &Holdings) -> Option<Begun> {
+        held.begun().filter(|_| held.identity() == Some(self.identity))
+    }
+
     fn ask(&mut self, held: &mut Holdings, limits: &Limits) -> Result<Request, Error> {
         if !limits.state {
             return Err(Error::NoState);
@@ -29,16 +29,11 @@ impl Question for Begin {
     }
 
     fn accept(&mut self, answer: StateAnswer, held: &mut Holdings) -> Option<Result<Begun, Error>> {
-        let StateAnswer::StateBegun(StateBegun { code, means, recall_ms, grace_ms, reclaim_ms, text }) =
-            answer
-        else {
-            return None;
-        };
-        let millis = |millis: u32| Duration::from_millis(millis.into());
-        Some(check(code, text).map(|()| {
-            held.begin(self.identity);
-            let (recall, grace, reclaim) = (millis(recall_ms), millis(grace_ms), millis(reclaim_ms));
-            Begun { means, recall, grace, reclaim }
+        let StateAnswer::StateBegun(answer) = answer else { return None };
+        let begun = Begun::of(&answer);
+        Some(check(answer.code, answer.text).map(|()| {
+            held.begin(self.identity, begun);
+            begun
         }))
     }
 }

@@ -34,7 +34,9 @@ fn begun(code: Code) -> StateAnswer {
 }
 
 fn opened(code: Code, open: u64, request: u64) -> StateAnswer {
-    StateAnswer::Opened(Opened { code, flags: GrantFlags::default(), open, request, text: String::new() })
+    // Each of a file of its own.
+    let (flags, file) = (GrantFlags::default(), open + 1000);
+    StateAnswer::Opened(Opened { code, flags, open, file, request, text: String::new() })
 }
 
 fn leased(code: Code) -> StateAnswer {

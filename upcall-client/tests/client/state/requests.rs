@@ -8,11 +8,11 @@ use upcall_client::{
 };
 use upcall_common::wire::{
     Close, Code, Contention, Extended, GrantFlags, Json, Lease, Lock, LockConflict, LockGranted, Message,
-    OpenChange, OpenGranted, Recall, Return, Revoked, ShownFlags, StateAnswer, StateRequest, StateShown,
-    StateUpcall, Terms, Unlock,
+    OpenChange, OpenGranted, Recall, Return, Revoked, ShownFlags, StateAnswer, StateBegin, StateRequest,
+    StateShown, StateUpcall, Terms, Unlock,
 };
 
-use super::{IDENTITY, LEASE_ID, beginning, done, lease, leased, locked, open, opened};
+use super::{IDENTITY, LEASE_ID, beginning, begun, done, holds, lease, leased, locked, open, opened};
 use crate::fake::{Daemon, options, soon, welcome};
 
 fn refusal<T: std::fmt::Debug>(outcome: Result<T, Error>) -> Code {
@@ -34,9 +34,39 @@ async fn a_daemon_without_the_feature_is_not_asked() {
 #[tokio::test]
 async fn state_begins_once() {
     let daemon = Daemon::unix();
-    let (client, state, _upcalls, _peer) = beginning(&daemon).await;
+    let (client, state, _upcalls, mut peer) = beginning(&daemon).await;
     assert_eq!((state.begun().recall, state.begun().means.leases), (Duration::from_secs(60), true));
     assert!(matches!(soon(client.begin_state(Identity([1; 16]))).await, Err(Error::Begun)));
+    // The daemon is not asked again.
+    let again = soon(client.begin_state(IDENTITY)).await.expect("it has begun");
+    assert_eq!(again.begun(), state.begun());
+    open(&again, &mut peer, 500).await;
+}
+
+#[tokio::test]
+async fn state_that_was_refused_may_begin_again() {
+    let daemon = Daemon::unix();
+    let (client, _upcalls, mut peer) = daemon.connect(options(), holds(1)).await;
+    let answer = peer.state(begun(Code::IdentityInUse));
+    let (refused, _) = tokio::join!(soon(client.begin_state(IDENTITY)), answer);
+    assert_eq!(refusal(refused), Code::IdentityInUse);
+    let other = Identity([1; 16]);
+    let (state, sent) = tokio::join!(soon(client.begin_state(other)), peer.state(begun(Code::Ok)));
+    assert_eq!(sent, StateRequest::StateBegin(StateBegin { identity: other }));
+    open(&state.expect("begun"), &mut peer, 500).await;
+}
+
+#[tokio::test]
+async fn state_whose_beginning_nobody_hears_of_can_be_had() {
+    let daemon = Daemon::unix();
+    let (client, _upcalls, mut peer) = daemon.connect(options(), holds(1)).await;
+    let (tag, _) = tokio::select! {
+        outcome = client.begin_state(IDENTITY) => panic!("not answered yet: {outcome:?}"),
+        frame = peer.receive() => frame,
+    };
+    peer.send(&Message::StateAnswer(begun(Code::Ok)), tag).await;
+    let state = soon(client.begin_state(IDENTITY)).await.expect("it has begun");
+    open(&state, &mut peer, 500).await;
 }
 
 #[tokio::test]
@@ -205,7 +235,7 @@ async fn an_open_that_waited_can_be_used() {
     let (grant, _) = tokio::join!(soon(state.open(wanted)), peer.state(opened(Code::Waiting, 0, 34)));
     let Ok(Grant::Waiting(request)) = grant else { panic!("{grant:?}") };
     let (flags, text) = (GrantFlags { advisory: true }, String::new());
-    let granted = OpenGranted { request: 34, code: Code::Ok, flags, open: 501, text };
+    let granted = OpenGranted { request: 34, code: Code::Ok, flags, open: 501, file: 5, text };
     peer.send(&Message::StateUpcall(StateUpcall::OpenGranted(granted)), 0).await;
     let id = match soon(upcalls.next()).await {
         Some(Notice::State(StateNotice::OpenGranted { cookie: 71, request: told, outcome: Ok(opened) })) => {

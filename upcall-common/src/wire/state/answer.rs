@@ -41,6 +41,8 @@ record! {
         code: Code,
         flags: GrantFlags,
         open: u64,
+        /// Of which it is an open.
+        file: u64,
         /// With [`Code::Waiting`]: an OPEN_GRANTED with this number follows.
         request: u64,
         text: String,

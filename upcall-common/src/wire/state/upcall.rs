@@ -46,6 +46,8 @@ record! {
         code: Code,
         flags: GrantFlags,
         open: u64,
+        /// Of which it is an open.
+        file: u64,
         text: String,
     }
 }

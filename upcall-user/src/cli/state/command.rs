@@ -18,26 +18,33 @@ pub(super) struct Term {
 }
 
 impl Term {
-    pub(super) fn begin(command: &[OsString]) -> Result<Self> {
-        // Before the command runs: what ends it must not end us, who hold something for it.
+    /// From here on a signal ends us only after we have given up what we hold, or what we hold for a command after that.
+    pub(super) fn begin() -> Result<Self> {
         let (interrupts, terminations) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-        let child = match command.split_first() {
-            Some((program, arguments)) => {
-                let spawned = Command::new(program).args(arguments).kill_on_drop(true).spawn();
-                Some(spawned.with_context(|| format!("cannot run {}", program.display()))?)
-            }
-            None => None,
+        Ok(Self { child: None, interrupts, terminations })
+    }
+
+    pub(super) fn run(&mut self, command: &[OsString]) -> Result<()> {
+        if let Some((program, arguments)) = command.split_first() {
+            let spawned = Command::new(program).args(arguments).kill_on_drop(true).spawn();
+            self.child = Some(spawned.with_context(|| format!("cannot run {}", program.display()))?);
+        }
+        Ok(())
+    }
+
+    /// Until we are asked to end; the code is a shell's of that signal. Dropping the future loses nothing.
+    pub(super) async fn asked(&mut self) -> ExitCode {
+        let asked = tokio::select! {
+            _ = self.interrupts.recv() => Signal::SIGINT,
+            _ = self.terminations.recv() => Signal::SIGTERM,
         };
-        Ok(Self { child, interrupts, terminations })
+        u8::try_from(128 + asked as i32).map_or(ExitCode::FAILURE, ExitCode::from)
     }
 
     /// Until the command has ended; without one, until we are asked to end. Dropping the future loses nothing.
     pub(super) async fn end(&mut self) -> Result<ExitCode> {
         let Some(child) = &mut self.child else {
-            tokio::select! {
-                _ = self.interrupts.recv() => {}
-                _ = self.terminations.recv() => {}
-            }
+            self.asked().await;
             return Ok(ExitCode::SUCCESS);
         };
         loop {

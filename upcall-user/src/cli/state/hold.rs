@@ -18,14 +18,17 @@ pub(super) type Granted = (Value, String);
 /// was lost before the end.
 pub(super) async fn hold(
     mut holder: Holder,
+    mut term: Term,
     open: u64,
     command: &[OsString],
     json: bool,
     (line, human): Granted,
 ) -> Result<ExitCode> {
     let voice = Voice { json, aside: !command.is_empty() };
-    // Whoever reads that it is granted may end us: by then we must be ready to give it up.
-    let mut term = Term::begin(command)?;
+    if let Err(error) = term.run(command) {
+        holder.give_up(open).await;
+        return Err(error);
+    }
     // A person who runs a command sees what that does.
     if json || !voice.aside {
         voice.tell(&line, &human)?;
@@ -46,9 +49,9 @@ pub(super) async fn hold(
             }
         }
     };
+    let closed = holder.state.close(open).await.context("cannot give it up: it ends with the grace");
     match lost {
         Some(why) => bail!("not held to the end: {why}"),
-        None => holder.state.close(open).await.context("cannot give it up: it ends with the grace")?,
+        None => closed.map(|()| code),
     }
-    Ok(code)
 }

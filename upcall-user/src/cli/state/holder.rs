@@ -57,6 +57,11 @@ impl Holder {
         }
     }
 
+    /// Closes an open that is of no use, so that it does not outlive us by the grace. It may be lost already.
+    pub(super) async fn give_up(&self, open: u64) {
+        let _ = self.state.close(open).await;
+    }
+
     /// What a request that waits comes to; `None`: it ended with the connection, of which there is another now.
     async fn outcome<T>(
         &mut self,

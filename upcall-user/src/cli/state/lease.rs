@@ -55,14 +55,20 @@ pub(in crate::cli) async fn run(
         LeaseKind::Read => Access::Read,
         LeaseKind::Write => Access::Both,
     };
+    // Before anything is held: a signal must find us ready to return it.
+    let term = Term::begin()?;
     let mut holder = Holder::begin(connect, "upcall watch").await?;
     let wanted = OpenRequest::path(path, 0).access(access).lease_id(lease_id()?).advisory_ok(args.advisory);
     let cannot = || format!("cannot lease {}", path.display());
     let open = holder.open(wanted).await.with_context(cannot)?.open;
-    let held = holder.state.lease(open, kind).await.with_context(cannot)?;
+    let held = match holder.state.lease(open, kind).await {
+        Ok(held) => held,
+        Err(error) => {
+            holder.give_up(open).await;
+            return Err(error).with_context(cannot);
+        }
+    };
     let voice = Voice { json, aside: false };
-    // Whoever reads that it is granted may end us: by then we must be ready to return it.
-    let term = Term::begin(&[])?;
     let advisory = if held.advisory { " (advisory)" } else { "" };
     let line = json!({"type": "leased", "path": path, "kind": kind.as_str(), "advisory": held.advisory});
     voice.tell(&line, &format!("{kind} lease of {}{advisory}", path.display()))?;
@@ -97,6 +103,7 @@ async fn keep(
                     voice.tell(&line, &human)?;
                 }
                 if let Some(why) = notice::lost(&notice) {
+                    holder.give_up(open).await;
                     bail!("{why}");
                 }
                 if !hold && matches!(notice, Notice::State(StateNotice::Recall { .. })) {

@@ -9,6 +9,7 @@ use clap::Args;
 use serde_json::json;
 use upcall_client::{Access, LockKind, LockRequest, OpenRequest};
 
+use super::command::Term;
 use super::hold::hold;
 use super::holder::{Holder, lease_id};
 use crate::cli::{ConnectArgs, absolute};
@@ -54,18 +55,32 @@ pub(in crate::cli) async fn run(args: LockArgs) -> Result<ExitCode> {
     let (kind, access) =
         if args.read { (LockKind::Read, Access::Read) } else { (LockKind::Write, Access::Both) };
     let (start, length) = args.range;
+    let mut term = Term::begin()?;
     let mut holder = Holder::begin(&args.connect, "upcall lock").await?;
     let wanted = OpenRequest::path(&path, 0).access(access).lease_id(lease_id()?);
     let wanted = wanted.advisory_ok(args.advisory).wait(args.wait);
     let cannot = || format!("cannot lock {}", path.display());
-    let open = holder.open(wanted).await.with_context(cannot)?.open;
+    let open = tokio::select! {
+        opened = holder.open(wanted) => opened.with_context(cannot)?.open,
+        code = term.asked() => return Ok(code),
+    };
     let wanted = LockRequest::new(0, kind, start, length).wait(args.wait);
-    let held = holder.lock(open, wanted).await.with_context(cannot)?;
+    let outcome = tokio::select! {
+        outcome = holder.lock(open, wanted) => outcome.map_err(|error| Err(error.context(cannot()))),
+        code = term.asked() => Err(Ok(code)),
+    };
+    let held = match outcome {
+        Ok(held) => held,
+        Err(ended) => {
+            holder.give_up(open).await;
+            return ended;
+        }
+    };
     let line = json!({"type": "locked", "path": path, "kind": kind.as_str(), "start": start, "length": length,
         "advisory": held.advisory});
     let advisory = if held.advisory { " (advisory)" } else { "" };
     let human = format!("{kind} lock of {} {start}:{length}{advisory}", path.display());
-    hold(holder, open, &args.command, args.json, (line, human)).await
+    hold(holder, term, open, &args.command, args.json, (line, human)).await
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 use upcall_client::{Access, Deny, OpenRequest};
 
+use super::command::Term;
 use super::hold::hold;
 use super::holder::{Holder, lease_id};
 use crate::cli::{ConnectArgs, absolute};
@@ -78,13 +79,17 @@ impl From<DenyChoice> for Deny {
 pub(in crate::cli) async fn run(args: ShareArgs) -> Result<ExitCode> {
     let path = absolute(&args.file)?;
     let (access, deny) = (Access::from(args.access), Deny::from(args.deny));
+    let mut term = Term::begin()?;
     let mut holder = Holder::begin(&args.connect, "upcall share").await?;
     let wanted = OpenRequest::path(&path, 0).access(access).deny(deny).lease_id(lease_id()?);
     let wanted = wanted.advisory_ok(args.advisory).wait(args.wait);
-    let opened = holder.open(wanted).await.with_context(|| format!("cannot open {}", path.display()))?;
+    let opened = tokio::select! {
+        opened = holder.open(wanted) => opened.with_context(|| format!("cannot open {}", path.display()))?,
+        code = term.asked() => return Ok(code),
+    };
     let line = json!({"type": "opened", "path": path, "access": access.as_str(), "deny": deny.as_str(),
         "advisory": opened.advisory});
     let advisory = if opened.advisory { " (advisory)" } else { "" };
     let human = format!("{} open: access {access}, deny {deny}{advisory}", path.display());
-    hold(holder, opened.open, &args.command, args.json, (line, human)).await
+    hold(holder, term, opened.open, &args.command, args.json, (line, human)).await
 }
