@@ -10,8 +10,7 @@ use anyhow::{Result, ensure};
 
 use crate::{
     cargo::cargo,
-    command, paths,
-    stage::Stage,
+    command, parallel, paths,
     summary::Summary,
     test::KERNEL_TESTS,
     vm::{self, Kernel, Programs},
@@ -88,8 +87,8 @@ fn emulated(kernel: Kernel, words: &[String], time: Duration) -> Result<ExitCode
     if let Some(why) = vm::unavailable() {
         anyhow::bail!("no kernels under QEMU: {why}");
     }
-    let stages: Vec<Stage<Summary>> =
-        vm::run_kernels(&[(kernel, words.to_vec())], &Programs::build()?, time + vm::DEFAULT_TIMEOUT);
+    let kernels = vec![(kernel, words.to_vec())];
+    let stages = parallel::run(vm::boots(kernels, &Programs::build()?, time + vm::DEFAULT_TIMEOUT));
     for stage in &stages {
         println!("{}", stage.line(Summary::to_string));
     }

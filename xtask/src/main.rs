@@ -8,6 +8,7 @@ mod command;
 mod demo;
 mod ebpf;
 mod packages;
+mod parallel;
 mod paths;
 mod stage;
 mod state;

@@ -12,6 +12,7 @@ mod skips;
 mod survey;
 mod syscalls;
 mod takeover;
+mod types;
 
 use serde::{Deserialize, Serialize};
 

@@ -7,10 +7,10 @@ use upcall_common::paths::{self, Group, MutationPath};
 
 use super::{
     Source,
-    btf::VMLINUX,
     error::{self, Lost},
     load::{self, Sizes},
     pins,
+    types::VMLINUX,
 };
 use crate::config::DEFAULT_PIN;
 

@@ -56,16 +56,16 @@ struct Stage {
 }
 
 impl Stage {
-    /// With the daemon that all such stages of the filesystem share.
+    /// With the daemon that all such stages share.
     fn new(filesystem: &Filesystem) -> Result<Self> {
-        let daemon = filesystem.holding(|| start(&filesystem.root, ""))?;
+        let daemon = filesystem.holding(|roots| start(roots, ""))?;
         Self::at(daemon, Scene::within(&filesystem.root)?)
     }
 
     /// With a daemon of its own.
     fn with(filesystem: &Filesystem, settings: &str) -> Result<Self> {
         let scene = Scene::within(&filesystem.root)?;
-        Self::at(Arc::new(start(scene.path(), settings)?), scene)
+        Self::at(Arc::new(start(&[scene.path()], settings)?), scene)
     }
 
     fn at(daemon: Arc<Daemon>, scene: Scene) -> Result<Self> {
@@ -99,10 +99,12 @@ impl Stage {
     }
 }
 
-fn start(export: &Path, settings: &str) -> Result<Daemon> {
+fn start(exports: &[&Path], settings: &str) -> Result<Daemon> {
     let grace = GRACE.as_millis();
     let settings = format!("state_grace_ms = {grace}\n{settings}");
-    Daemon::start_holding(&[(export, &["leases", "shares", "locks"])], &settings)
+    let exports: Vec<(_, &[_])> =
+        exports.iter().map(|path| (*path, &["leases", "shares", "locks"][..])).collect();
+    Daemon::start_holding(&exports, &settings)
 }
 
 /// Looks until it is so; clients go on meanwhile.
