@@ -41,7 +41,7 @@ numbered! {
         Disabled = 33, "disabled", "not enabled for this export: set `leases`, `shares` or `locks` to true for it in the daemon's configuration";
         NotOpen = 34, "not_open", "no such open of this client: it was closed or never made";
         NotHeld = 35, "not_held", "the open does not hold that lease: return the kind that it holds";
-        NotCarried = 36, "not_carried", "the open's access does not carry this: open the file for it";
+        NotCarried = 36, "not_carried", "the open's access does not carry this, or the new access would not carry its leases and locks: open the file for it";
         NotRecalled = 37, "not_recalled", "no recall is under way that could be extended";
         Extended = 38, "extended", "the recall has been extended already: return the lease";
         NoRequest = 39, "no_request", "no such request waits: its outcome has been told";
@@ -49,7 +49,7 @@ numbered! {
         TooManyOpens = 41, "too_many_opens", "as many opens as there may be, of the client or of the file: close some or raise the limit";
         TooManyLeases = 42, "too_many_leases", "as many leases as there may be, of the client or of the file: return some or raise the limit";
         TooManyLocks = 43, "too_many_locks", "as many locked ranges as there may be, of the client or of the file: unlock some or raise the limit";
-        TooManyWaiting = 44, "too_many_waiting", "as many requests wait as may, of the client or for the file: ask again later or raise the limit";
+        TooManyWaiting = 44, "too_many_waiting", "as many requests wait as may, of the client or for the file, or it takes too long to tell whether this would be a deadlock: ask again later or raise the limit";
     }
 }
 
