@@ -253,7 +253,7 @@ fn contention(filesystem: &Filesystem) -> Result<()> {
         waiting(&b, of_b, wanted(1, W, 0, 1)).await?;
         let told = |notice| match notice {
             StateNotice::Contention { owner, start, length, who, .. } => {
-                ensure!((owner, start, length, who) == (1, 0, 10, Who::Client("b".into())));
+                ensure!((owner, start, length, who) == (1, 0, 1, Who::Client("b".into())));
                 Ok(())
             }
             other => bail!("no contention: {other:?}"),
