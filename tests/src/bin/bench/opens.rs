@@ -26,18 +26,26 @@ pub fn run(arena: &Arena, scale: &Scale) -> Result<()> {
     let mut daemons = 0;
     for _ in 0..scale.registration_rounds {
         let _others = pin::others()?;
-        for file in &mut files {
+        twice(&mut files, |file| {
             file.alone.push(file.cost(scale)?);
             file.again.push(file.cost(scale)?);
-        }
+            Ok(())
+        })?;
         let leased = Leased::take(arena, &paths)?;
         daemons = leased.daemons();
-        for file in &mut files {
+        twice(&mut files, |file| {
             file.beside.push(file.cost(scale)?);
-        }
+            Ok(())
+        })?;
     }
     let beside = format!("beside {} leases ({daemons} daemons)", paths.len());
     files.iter().try_for_each(|file| file.tell(&beside))
+}
+
+/// In turns, so that what comes first after a change of state is not one filesystem alone.
+fn twice(files: &mut [Unleased], mut measure: impl FnMut(&mut Unleased) -> Result<()>) -> Result<()> {
+    files.iter_mut().try_for_each(&mut measure)?;
+    files.iter_mut().rev().try_for_each(measure)
 }
 
 /// A file on one filesystem, and nanoseconds of an `open` and `close` of it, one value a round.
