@@ -47,12 +47,35 @@ impl Daemon {
         Self::start_program(Program { path: program::upcall()?, sabotage: None }, exports, settings, false)
     }
 
+    /// Starts one where clients may hold what is said of each export, such as `leases`.
+    pub fn start_holding(exports: &[(&Path, &[&str])], settings: &str) -> Result<Self> {
+        Self::start_program_holding(Program { path: program::upcall()?, sabotage: None }, exports, settings)
+    }
+
+    pub fn start_program_holding(
+        program: Program,
+        exports: &[(&Path, &[&str])],
+        settings: &str,
+    ) -> Result<Self> {
+        let export = |(path, held): &(&Path, &[&str])| {
+            let on: String = held.iter().map(|what| format!(", {what} = true")).collect();
+            format!("{{ path = {path:?}{on} }}")
+        };
+        let list: Vec<String> = exports.iter().map(export).collect();
+        Self::start_with(program, &list.join(", "), settings, false)
+    }
+
     /// Starts one that pins maps and programs, in a BPF filesystem of its own.
     pub fn start_pinned(exports: &[&Path], settings: &str) -> Result<Self> {
         Self::start_program(Program { path: program::upcall()?, sabotage: None }, exports, settings, true)
     }
 
     pub fn start_program(program: Program, exports: &[&Path], settings: &str, pinned: bool) -> Result<Self> {
+        let list: Vec<String> = exports.iter().map(|path| format!("{path:?}")).collect();
+        Self::start_with(program, &list.join(", "), settings, pinned)
+    }
+
+    fn start_with(program: Program, exports: &str, settings: &str, pinned: bool) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("upcall-daemon-").tempdir()?;
         fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755))?;
         let port = free_port()?;
@@ -60,7 +83,7 @@ impl Daemon {
         let bpf = pinned.then(|| BpfMount::new(&dir.path().join("bpf"))).transpose()?;
         let pin = bpf.as_ref().map(BpfMount::pin).unwrap_or_default();
         let config = format!(
-            "exports = {exports:?}\npin = {pin:?}\nunix = {unix:?}\ntcp = \"127.0.0.1:{port}\"\ntcp_user = \"nobody\"\n{settings}\n"
+            "exports = [{exports}]\npin = {pin:?}\nunix = {unix:?}\ntcp = \"127.0.0.1:{port}\"\ntcp_user = \"nobody\"\n{settings}\n"
         );
         fs::write(dir.path().join("config.toml"), config)?;
         let child = spawn(&program, dir.path())?;

@@ -26,8 +26,13 @@ pub fn patience() -> Duration {
 pub const LOOK: Duration = Duration::from_millis(5);
 
 /// Looks until there is something to see.
-pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
-    let end = Instant::now() + patience();
+pub fn wait_for<T>(what: &str, look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    wait_within(patience(), what, look)
+}
+
+/// Looks until there is something to see, for as long as that.
+pub fn wait_within<T>(limit: Duration, what: &str, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    let end = Instant::now() + limit;
     loop {
         if let Some(seen) = look()? {
             return Ok(seen);

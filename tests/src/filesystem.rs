@@ -21,12 +21,23 @@ pub const NAMES: [&str; 5] = ["ext4", "xfs", "btrfs", "tmpfs", "overlayfs"];
 /// The least that mkfs.btrfs and mkfs.xfs take, with room to spare.
 const IMAGE_BYTES: u64 = 512 << 20;
 
-/// One mounted filesystem, with a daemon that exports it.
+/// A daemon that is started when it is first wanted.
+type Shared = Mutex<Option<Arc<Daemon>>>;
+
+/// One mounted filesystem, with daemons that export it.
 #[derive(Debug)]
 pub struct Filesystem {
     pub name: &'static str,
     pub root: PathBuf,
-    daemon: Mutex<Option<Arc<Daemon>>>,
+    everywhere: Arc<Everywhere>,
+}
+
+/// Daemons that export all filesystems: each one more slows every change, and takes long to start where all is emulated.
+#[derive(Debug)]
+struct Everywhere {
+    roots: Vec<PathBuf>,
+    daemon: Shared,
+    holding: Shared,
 }
 
 /// All that could be had. Unmounted when dropped.
@@ -40,19 +51,21 @@ pub struct Filesystems {
 impl Filesystem {
     /// The daemon that tests share which want nothing special of theirs.
     pub fn daemon(&self) -> Result<Arc<Daemon>> {
-        let mut daemon = self.daemon.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*daemon {
-            Some(daemon) => Ok(Arc::clone(daemon)),
-            None => {
-                let started = Arc::new(Daemon::start(&[&self.root], "")?);
-                *daemon = Some(Arc::clone(&started));
-                Ok(started)
-            }
-        }
+        self.share(&self.everywhere.daemon, |roots| Daemon::start(roots, ""))
     }
 
-    fn at(name: &'static str, root: PathBuf) -> Arc<Self> {
-        Arc::new(Self { name, root, daemon: Mutex::new(None) })
+    /// The one that tests share of what is held for clients; `start` is told what to export.
+    pub fn holding(&self, start: impl FnOnce(&[&Path]) -> Result<Daemon>) -> Result<Arc<Daemon>> {
+        self.share(&self.everywhere.holding, start)
+    }
+
+    fn share(&self, shared: &Shared, start: impl FnOnce(&[&Path]) -> Result<Daemon>) -> Result<Arc<Daemon>> {
+        let roots: Vec<_> = self.everywhere.roots.iter().map(PathBuf::as_path).collect();
+        let mut daemon = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*daemon {
+            Some(daemon) => Ok(Arc::clone(daemon)),
+            None => Ok(Arc::clone(daemon.insert(Arc::new(start(&roots)?)))),
+        }
     }
 }
 
@@ -73,9 +86,9 @@ impl Filesystems {
         let all = NAMES.map(|name| {
             let root = given.split(',').filter_map(|it| it.split_once('=')).find(|(of, _)| *of == name);
             let root = root.ok_or_else(|| String::from("not named in UPCALL_TEST_FS"));
-            (name, root.map(|(_, root)| Filesystem::at(name, root.into())))
+            (name, root.map(|(_, root)| root.into()))
         });
-        Ok(Self { all: all.into(), mounts: None })
+        Ok(Self::at(all, None))
     }
 
     fn make() -> Result<Self> {
@@ -84,11 +97,18 @@ impl Filesystems {
         mount(None::<&str>, "/", None::<&str>, private, None::<&str>)
             .context("cannot make the mounts private")?;
         let dir = public_dir("upcall-tests-")?;
-        let all = NAMES.map(|name| {
-            let made = make(name, dir.path()).map(|root| Filesystem::at(name, root));
-            (name, made.map_err(|error| format!("{error:#}")))
-        });
-        Ok(Self { all: all.into(), mounts: Some(dir) })
+        let all = NAMES.map(|name| (name, make(name, dir.path()).map_err(|error| format!("{error:#}"))));
+        Ok(Self::at(all, Some(dir)))
+    }
+
+    fn at(roots: [(&'static str, Result<PathBuf, String>); NAMES.len()], mounts: Option<TempDir>) -> Self {
+        let there = roots.iter().filter_map(|(_, root)| root.as_ref().ok().cloned()).collect();
+        let (daemon, holding) = (Mutex::default(), Mutex::default());
+        let everywhere = Arc::new(Everywhere { roots: there, daemon, holding });
+        let filesystem =
+            |name, root| Arc::new(Filesystem { name, root, everywhere: Arc::clone(&everywhere) });
+        let all = roots.map(|(name, root)| (name, root.map(|root| filesystem(name, root))));
+        Self { all: all.into(), mounts }
     }
 }
 

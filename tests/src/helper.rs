@@ -4,18 +4,23 @@
 use std::{
     fs::{self, File},
     io::{self, BufRead, BufReader, Write},
-    os::unix::fs::FileExt,
+    os::{fd::AsFd, unix::fs::FileExt},
     path::Path,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     time::UNIX_EPOCH,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::{
-    coherence, entry,
+    attempt::{self, Attempt},
+    coherence,
+    deadline::patience,
+    entry, exclusion,
     long_write::{self, Means},
     op::{self, Change},
+    sharer,
     stuck_write::StuckWrite,
     writer_client,
 };
@@ -23,8 +28,6 @@ use crate::{
 /// The argument that makes the test program a helper.
 const PERFORM: &str = "--perform";
 const WRITER_CLIENT: &str = "--writer-client";
-/// Makes it a process of a run of the coherence checker.
-pub(crate) const COHERENCE: &str = "--coherence-process";
 
 /// Another process; ends when dropped.
 #[derive(Debug)]
@@ -125,6 +128,27 @@ impl Helper {
         self.carry_out(&["rename", name], file)
     }
 
+    /// Starts to try; the answer tells the end.
+    pub fn begin(&mut self, attempt: Attempt, file: &Path) -> Result<()> {
+        self.order(&["try", &format!("{attempt:?}")], file)
+    }
+
+    /// Tries. The error number if the kernel refused it.
+    pub fn attempt(&mut self, attempt: Attempt, file: &Path) -> Result<Result<(), i32>> {
+        self.begin(attempt, file)?;
+        self.answer()
+    }
+
+    /// Whether what was begun has not ended yet.
+    pub fn waits(&mut self) -> Result<bool> {
+        self.is_silent(PollTimeout::ZERO)
+    }
+
+    fn is_silent(&self, time: PollTimeout) -> Result<bool> {
+        let mut polled = [PollFd::new(self.answers.get_ref().as_fd(), PollFlags::POLLIN)];
+        Ok(poll(&mut polled, time)? == 0)
+    }
+
     /// Opens a file and keeps it open.
     pub fn hold(&mut self, file: &Path) -> Result<()> {
         self.carry_out(&["hold"], file)
@@ -133,6 +157,14 @@ impl Helper {
     /// Overwrites the start of the file that it holds open.
     pub fn write_held(&mut self) -> Result<()> {
         self.carry_out(&["write-held"], Path::new("-"))
+    }
+
+    /// Locks (or unlocks) bytes of the file that it holds open, without waiting, as `fcntl` lockers do. The error number if
+    /// somebody else has a lock there.
+    pub fn lock_held(&mut self, lock: bool, start: i64, length: i64) -> Result<Result<(), i32>> {
+        let what = if lock { "lock-held" } else { "unlock-held" };
+        self.order(&[what, &start.to_string(), &length.to_string()], Path::new("-"))?;
+        self.answer()
     }
 
     /// Closes the file that it holds open.
@@ -162,6 +194,9 @@ impl Helper {
 
     /// Waits until what was begun is done. The error number if the kernel refused it.
     pub fn answer(&mut self) -> Result<Result<(), i32>> {
+        // Less than a recall takes by default: nothing goes on because a lease was revoked.
+        let patience = PollTimeout::try_from(3 * patience()).unwrap_or(PollTimeout::MAX);
+        ensure!(!self.is_silent(patience)?, "the helper is not done in time");
         let mut line = String::new();
         self.answers.read_line(&mut line)?;
         match line.trim_end().split_once(' ') {
@@ -205,7 +240,9 @@ pub fn play() -> Option<Result<()>> {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     match *words.as_slice() {
         [PERFORM] => Some(serve()),
-        [COHERENCE, post] => Some(coherence::play(post)),
+        [coherence::ROLE, post] => Some(coherence::play(post)),
+        [exclusion::ROLE, post] => Some(exclusion::play(post)),
+        [sharer::ROLE, address, victim, file] => Some(sharer::play(address, victim, Path::new(file))),
         [WRITER_CLIENT, address, own, file] => {
             Some(writer_client::run(address, Path::new(file), own == "own"))
         }
@@ -266,6 +303,7 @@ fn obey(command: &str, hands: &mut Hands) -> io::Result<()> {
             Ok(())
         }
         ["unstick", _] => stuck.take().ok_or_else(|| io::Error::other("nothing is stuck"))?.finish(),
+        ["try", name, file] => Attempt::named(name)?.perform(Path::new(file)),
         ["mark", file] => {
             let file = File::options().write(true).open(file)?;
             // Once somebody has looked, the kernel stamps the next change apart from the last one.
@@ -285,6 +323,11 @@ fn obey(command: &str, hands: &mut Hands) -> io::Result<()> {
         ["write-held", _] => {
             let file = held.as_ref().ok_or_else(|| io::Error::other("nothing is held"))?;
             file.write_all_at(b"held", 0)
+        }
+        [what @ ("lock-held" | "unlock-held"), start, length, _] => {
+            let file = held.as_ref().ok_or_else(|| io::Error::other("nothing is held"))?;
+            let offset = |text: &str| text.parse().map_err(io::Error::other);
+            attempt::lock(file, what == "lock-held", offset(start)?, offset(length)?)
         }
         ["release", _] => {
             *held = None;

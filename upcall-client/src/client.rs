@@ -1,18 +1,21 @@
 //! The handle with which a program makes requests.
 
 use std::convert::Infallible;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
+use upcall_common::wire::Identity;
 
 use crate::engine::Engine;
 use crate::error::{Error, ItemError};
 use crate::events::Events;
-use crate::job::{Command, Reply};
+use crate::job::{Command, Reply, state};
+use crate::named::Named;
 use crate::net::Connection;
 use crate::notice::Upcalls;
 use crate::watch::millis;
-use crate::{Address, Options, Registered, Watch};
+use crate::{Address, Options, Registered, StateClient, Watch};
 
 /// Requests that may wait for the background task.
 const COMMANDS: usize = 16;
@@ -88,6 +91,29 @@ impl Client {
     /// Live events that pass `filter`, a JSON object. For operators. Uses a connection of its own.
     pub async fn events(&self, filter: impl Into<String>) -> Result<Events, Error> {
         Events::open(&self.address, &self.options, filter.into()).await
+    }
+
+    /// Begins to hold opens, leases and locks in the daemon. `identity`, random, is by which the daemon knows the client
+    /// again after a reconnection; it belongs to this client's user, and is this client's alone: another one that
+    /// begins with it takes over. Begins again where the identity was refused, or lost after a reconnection. Where it is
+    /// held already, the outcome is another handle of the same.
+    ///
+    /// # Errors
+    /// [`NoState`](Error::NoState); [`Begun`](Error::Begun) with another identity; [`Refused`](Error::Refused) with
+    /// `identity_in_use` or `too_many_clients`.
+    pub async fn begin_state(&self, identity: Identity) -> Result<StateClient, Error> {
+        let begun = self.ask(state::Begin { identity }).await?;
+        Ok(StateClient::new(self.clone(), begun))
+    }
+
+    /// What clients hold: of the file at `path`, or everything. JSON objects, each of which shows a part. For operators,
+    /// and for what this client holds itself.
+    pub async fn query_state(&self, path: Option<PathBuf>) -> Result<Vec<String>, Error> {
+        self.ask(state::Query::new(path.map(Named::path))).await
+    }
+
+    pub(crate) async fn ask<Q: state::Question>(&self, question: Q) -> Result<Q::Outcome, Error> {
+        self.request(|reply| Command::State(Box::new(state::Asked::new(question, Some(reply))))).await
     }
 
     async fn request<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, Error> {

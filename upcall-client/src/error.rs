@@ -14,7 +14,7 @@ use crate::Address;
 pub enum Error {
     #[error("cannot connect to {address}; is the daemon running?")]
     Connect { address: Address, source: io::Error },
-    #[error("the daemon refused: {message} ({code}: {})", code.meaning())]
+    #[error("the daemon refused: {}", refusal(*code, message))]
     Refused { code: Code, message: String },
     #[error("the daemon broke the protocol: {0}")]
     Protocol(String),
@@ -30,8 +30,20 @@ pub enum Error {
     NotReading,
     #[error("cannot send the request: {0}")]
     Request(#[from] EncodeError),
+    #[error(
+        "the daemon holds no leases, shares or locks: enable `leases = true`, `shares = true` or `locks = true` for the export in its configuration"
+    )]
+    NoState,
+    #[error("state has begun on this client with another identity: use that one, or connect another client")]
+    Begun,
     #[error("the client has stopped: connect anew")]
     Stopped,
+}
+
+/// What the daemon says itself is more to the point than what its code means in general.
+fn refusal(code: Code, message: &str) -> String {
+    let reason = if message.is_empty() { code.meaning() } else { message };
+    format!("{reason} ({code})")
 }
 
 impl From<DecodeError> for Error {

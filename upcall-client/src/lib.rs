@@ -48,13 +48,18 @@ mod engine;
 mod error;
 mod events;
 mod job;
+mod named;
 mod net;
 mod notice;
 mod options;
+mod state;
 mod watch;
 
 pub use upcall_common::change;
-pub use upcall_common::wire::{Attrs, Code, EntryKind, EntryName, ResyncReason};
+pub use upcall_common::wire::{
+    Access, Attrs, Code, Deny, EntryKind, EntryName, Identity, Keep, LeaseId, LeaseKind, LockKind, Means,
+    ResyncReason, Who,
+};
 
 pub use self::address::{Address, AddressError, DEFAULT_SOCKET};
 pub use self::client::Client;
@@ -62,4 +67,7 @@ pub use self::error::{Error, ItemError};
 pub use self::events::Events;
 pub use self::notice::{Names, Notice, Upcalls};
 pub use self::options::Options;
+pub use self::state::{
+    Begun, Blocker, Grant, Held, LockRequest, OpenRequest, Opened, StateClient, StateNotice,
+};
 pub use self::watch::{Registered, Watch};

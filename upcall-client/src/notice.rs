@@ -5,13 +5,13 @@ use std::convert::Infallible;
 use tokio::sync::mpsc;
 use upcall_common::wire::{Attrs, EntryName, ResyncReason};
 
-use crate::ItemError;
+use crate::{ItemError, StateNotice};
 
 /// What a client is told unasked, in the order in which it must be acted upon.
 ///
 /// A broken connection shows as `Disconnected`, then, as interests come alive again, `Upcall`, `Changed` and
-/// `Lost` in any order, then perhaps `Resync`, then `Reconnected`. When it breaks again in between, another
-/// `Disconnected` comes first; nothing that was to be told is forgotten.
+/// `Lost` in any order, then `State` as what is held is reclaimed, then perhaps `Resync`, then `Reconnected`. When it
+/// breaks again in between, another `Disconnected` comes first; nothing that was to be told is forgotten.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Notice {
@@ -43,6 +43,8 @@ pub enum Notice {
     /// Between [`Disconnected`](Self::Disconnected) and [`Reconnected`](Self::Reconnected): this interest could
     /// not be registered again and has ended. Drop what is cached of it; register anew to go on.
     Lost { cookie: u64, interest: u64, error: ItemError },
+    /// Of what this client [holds](crate::StateClient).
+    State(StateNotice),
     /// The connection is gone. Until [`Reconnected`](Self::Reconnected) changes may be told late: everything
     /// cached is in doubt, and so is what is read meanwhile. Keep it, to be used again after `Reconnected`
     /// unless [`Changed`](Self::Changed), [`Lost`](Self::Lost), [`Resync`](Self::Resync) or an

@@ -1,13 +1,13 @@
 //! What a client wishes to hear of.
 
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use upcall_common::change;
-use upcall_common::wire::{Attrs, Code, MAX_HANDLE, MAX_PATH, RegisterItem, Target};
+use upcall_common::wire::{Attrs, RegisterItem};
+
+use crate::named::Named;
 
 /// A wish to hear of one file or directory. Kept by the client for as long as it is live.
 #[derive(Clone, Debug)]
@@ -18,13 +18,6 @@ pub struct Watch {
     include_own: bool,
     names: bool,
     lifetime_ms: u32,
-}
-
-#[derive(Clone, Debug)]
-enum Named {
-    Path(Vec<u8>),
-    Handle { anchor: Vec<u8>, handle_type: i32, handle: Vec<u8> },
-    Descriptor(Arc<OwnedFd>),
 }
 
 /// A live interest.
@@ -51,7 +44,7 @@ impl Watch {
 
     /// The file at `path` on the storage host. `cookie` comes back in its notices.
     pub fn path(path: impl Into<PathBuf>, cookie: u64) -> Self {
-        Self::new(Named::Path(bytes(path.into())), cookie)
+        Self::new(Named::path(path.into()), cookie)
     }
 
     /// The file with a handle from `name_to_handle_at` on the storage host; `anchor` is an exported path
@@ -62,13 +55,13 @@ impl Watch {
         handle: impl Into<Vec<u8>>,
         cookie: u64,
     ) -> Self {
-        Self::new(Named::Handle { anchor: bytes(anchor.into()), handle_type, handle: handle.into() }, cookie)
+        Self::new(Named::handle(anchor.into(), handle_type, handle.into()), cookie)
     }
 
     /// An open file, passed over the Unix socket. It stays open until the watch ends, to be passed again
     /// after a reconnection.
     pub fn descriptor(file: impl Into<OwnedFd>, cookie: u64) -> Self {
-        Self::new(Named::Descriptor(Arc::new(file.into())), cookie)
+        Self::new(Named::descriptor(file.into()), cookie)
     }
 
     /// The [change bits](change) to hear of. Default: [`change::ANY`] and [`change::VOLATILE`].
@@ -109,35 +102,12 @@ impl Watch {
         self.lifetime_ms = lifetime_ms;
     }
 
-    /// The descriptor to pass with the item.
-    pub(crate) fn file(&self) -> Option<&Arc<OwnedFd>> {
-        match &self.target {
-            Named::Descriptor(file) => Some(file),
-            _ => None,
-        }
-    }
-
-    /// What a frame could not carry at all.
-    pub(crate) fn unsendable(&self, descriptors: bool) -> Option<Code> {
-        match &self.target {
-            Named::Path(path) | Named::Handle { anchor: path, .. } if path.len() > MAX_PATH => {
-                Some(Code::BadName)
-            }
-            Named::Handle { handle, .. } if handle.len() > MAX_HANDLE => Some(Code::BadTarget),
-            Named::Descriptor(_) if !descriptors => Some(Code::BadTarget),
-            _ => None,
-        }
+    pub(crate) fn target(&self) -> &Named {
+        &self.target
     }
 
     /// This watch in a request; `place` is where its descriptor will be.
     pub(crate) fn item(&self, known_version: u64, place: u8) -> RegisterItem {
-        let target = match &self.target {
-            Named::Path(path) => Target::Path(path.clone()),
-            Named::Handle { anchor, handle_type, handle } => {
-                Target::Handle { anchor: anchor.clone(), handle_type: *handle_type, handle: handle.clone() }
-            }
-            Named::Descriptor(_) => Target::Descriptor(place),
-        };
         RegisterItem {
             cookie: self.cookie,
             mask: self.mask,
@@ -145,13 +115,9 @@ impl Watch {
             names: self.names,
             lifetime_ms: self.lifetime_ms,
             known_version,
-            target,
+            target: self.target.target(place),
         }
     }
-}
-
-fn bytes(path: PathBuf) -> Vec<u8> {
-    path.into_os_string().into_vec()
 }
 
 /// A lifetime on the wire, where 0 is none: at least a millisecond, at most what fits (49 days).

@@ -1,5 +1,8 @@
 //! PROTOCOL.md and the code say the same: golden bytes and tables are read from the document itself.
 
+#[path = "golden/state.rs"]
+mod state;
+
 use std::collections::BTreeMap;
 
 use bytes::{Bytes, BytesMut};
@@ -153,7 +156,7 @@ fn upcall() -> Message {
 /// What each block must mean.
 fn expected() -> Vec<(u32, Message)> {
     let payload = || Bytes::from_static(&[1, 2, 3, 4]);
-    vec![
+    let mut all = vec![
         (1, Message::Hello(Hello { version_min: 1, version_max: 1, features: 3, name: "example".into() })),
         (
             1,
@@ -183,7 +186,9 @@ fn expected() -> Vec<(u32, Message)> {
         (8, Message::StatusReply(r#"{"slots":65536}"#.into())),
         (9, Message::Events(r#"{"pid":42}"#.into())),
         (9, Message::Event(r#"{"pid":42,"op":"write"}"#.into())),
-    ]
+    ];
+    all.extend(state::expected());
+    all
 }
 
 #[test]

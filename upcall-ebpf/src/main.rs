@@ -1,5 +1,5 @@
-//! The BPF programs. Entry points are in [`timestamp`], [`fexit`] and [`probe`]; all changes end in
-//! [`mark::change`]. Nothing here waits, allocates or loops without a bound.
+//! The BPF programs. Entry points are in [`timestamp`], [`fexit`] and [`probe`], and all changes end in
+//! [`mark::change`]; those in [`hold`] are about who may open a file. Nothing here waits, allocates or loops without a bound.
 #![no_std]
 #![no_main]
 #![feature(core_intrinsics)]
@@ -8,6 +8,7 @@
 mod atomic;
 mod event;
 mod fexit;
+mod hold;
 mod index;
 mod kernel;
 mod maps;

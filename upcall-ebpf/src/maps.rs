@@ -74,6 +74,15 @@ pub struct Direct {
 /// More than `struct inode` takes on any kernel, debugging ones included.
 pub const INODE_WORDS: usize = 256;
 
+#[map]
+pub static BREAKS: RingBuf = RingBuf::with_byte_size(4096, 0);
+#[map]
+pub static BREAKS_LOST: Array<u64> = Array::with_max_entries(1, 0);
+
+/// What may not be opened, and for what: the `DENY_*` bits.
+#[map]
+pub static DENIED: HashMap<Key, u32> = HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
+
 #[inline(always)]
 pub fn count(counter: Counter) {
     if let Some(word) = COUNTERS.get_ptr_mut(counter as u32) {

@@ -10,7 +10,7 @@ use std::{
 use serde::Deserialize;
 use upcall_client::DEFAULT_SOCKET;
 
-use crate::source::SourceChoice;
+use crate::{access::ExportSpec, source::SourceChoice, state};
 
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -39,8 +39,8 @@ pub enum LogFormat {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Config {
-    /// Trees and files that may be watched.
-    pub exports: Vec<PathBuf>,
+    /// Trees and files that may be watched, and what clients may hold there.
+    pub exports: Vec<ExportSpec>,
     pub unix: PathBuf,
     /// Loopback only; none: no TCP.
     pub tcp: Option<SocketAddr>,
@@ -65,10 +65,19 @@ pub struct Config {
     pub drain_ms: u64,
     /// How often a file is told of for as long as it is mapped writable; 0: never.
     pub volatile_ms: u64,
+    /// What a holder has to return its lease.
+    pub recall_ms: u64,
+    /// How long what clients hold outlives their connection; and after a start, for how long there are only reclaims.
+    pub state_grace_ms: u64,
+    /// Between two upcalls to one owner of locks that somebody waits for them.
+    pub contention_ms: u64,
     /// `error`, `warn`, `info`, `debug`, `trace`, or a filter as tracing-subscriber reads it.
     pub log: String,
     pub log_format: LogFormat,
 }
+
+/// Of the times of what is held: a local process waits in the kernel for that long.
+const MOST_MS: u64 = 3_600_000;
 
 pub const DEFAULT_PIN: &str = "/sys/fs/bpf/upcall";
 
@@ -90,6 +99,9 @@ const KEYS: &[&str] = &[
     "stall_timeout_ms",
     "drain_ms",
     "volatile_ms",
+    "recall_ms",
+    "state_grace_ms",
+    "contention_ms",
     "log",
     "log_format",
 ];
@@ -113,6 +125,9 @@ impl Default for Config {
             stall_timeout_ms: 60_000,
             drain_ms: 2000,
             volatile_ms: 1000,
+            recall_ms: 60_000,
+            state_grace_ms: 15_000,
+            contention_ms: 5000,
             log: "info".into(),
             log_format: LogFormat::Human,
         }
@@ -165,6 +180,13 @@ impl Config {
         {
             check(key, ms, ms > 0, "at least 1")?;
         }
+        for (key, ms) in [
+            ("recall_ms", self.recall_ms),
+            ("state_grace_ms", self.state_grace_ms),
+            ("contention_ms", self.contention_ms),
+        ] {
+            check(key, ms, (1..=MOST_MS).contains(&ms), "from 1 to 3600000")?;
+        }
         Ok(())
     }
 
@@ -174,6 +196,17 @@ impl Config {
 
     pub fn grace(&self) -> Duration {
         Duration::from_millis(self.grace_ms)
+    }
+
+    /// How what is held is arbitrated.
+    pub fn state(&self) -> state::Settings {
+        state::Settings {
+            recall: Duration::from_millis(self.recall_ms),
+            extension: Duration::from_millis(self.recall_ms),
+            grace: Duration::from_millis(self.state_grace_ms),
+            contention: Duration::from_millis(self.contention_ms),
+            ..state::Settings::default()
+        }
     }
 
     /// `None`: nothing outlives the daemon.
@@ -215,6 +248,23 @@ mod tests {
     }
 
     #[test]
+    fn an_export_is_a_path_or_says_what_may_be_held_there() {
+        let exports = |list: &str| Config::parse(&format!("exports = [{list}]")).map(|config| config.exports);
+        let [plain, table] =
+            &exports(r#""/a", { path = "/b", leases = true, locks = true }"#).expect("both")[..]
+        else {
+            panic!("two exports")
+        };
+        assert_eq!(*plain, ExportSpec::from(PathBuf::from("/a")));
+        let switches = state::Switches { leases: true, shares: false, locks: true };
+        assert_eq!(*table, ExportSpec { path: "/b".into(), switches });
+        for wrong in ["7", "{ leases = true }", r#"{ path = "/a", lease = true }"#] {
+            let error = exports(wrong).expect_err(wrong);
+            assert!(error.contains("`leases`, `shares` and `locks`"), "{error}");
+        }
+    }
+
+    #[test]
     fn every_key_is_accepted_and_known() {
         let text = r#"
             exports = ["/srv"]
@@ -233,6 +283,9 @@ mod tests {
             stall_timeout_ms = 1
             drain_ms = 1
             volatile_ms = 1
+            recall_ms = 1
+            state_grace_ms = 1
+            contention_ms = 1
             log = "debug"
             log_format = "json"
         "#;
@@ -248,12 +301,14 @@ mod tests {
     #[test]
     fn nonsense_is_refused_before_anything_starts() {
         assert!(matches!(Config::default().validate(), Err(ConfigError::NoExport)));
-        let exports = vec![PathBuf::from("/srv")];
+        let exports = vec![PathBuf::from("/srv").into()];
         for broken in [
             Config { slots: 0, ..Config::default() },
             Config { dirty_ring_bytes: 5000, ..Config::default() },
             Config { clients: 0, ..Config::default() },
             Config { clients: 1 << 21, ..Config::default() },
+            Config { recall_ms: 0, ..Config::default() },
+            Config { state_grace_ms: 1 << 32, ..Config::default() },
         ] {
             assert!(matches!(
                 Config { exports: exports.clone(), ..broken }.validate(),

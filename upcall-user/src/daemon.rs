@@ -1,17 +1,18 @@
 //! The daemon: puts the parts together, runs until it is told to end, and drains.
 
-use std::{io, os::unix::fs::MetadataExt, sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{broadcast, mpsc, watch},
 };
 
 use crate::{
-    access::{Exports, Principal},
+    access::{Export, Exports, Principal},
+    arbiter,
     config::Config,
     dispatch,
     events::{self, EventSwitch},
@@ -20,7 +21,8 @@ use crate::{
     names::{self, Namer},
     server::{Gaps, Listeners, Outlets, STEPS_AT_ONCE, Service},
     source::{self, Loaded, PinError, Pins, Sizes, Takeover},
-    sys::{clock, memory, readiness},
+    state::Switches,
+    sys::{clock, credentials, memory, readiness},
     unmount,
 };
 
@@ -28,7 +30,7 @@ use crate::{
 pub fn run(config: &Config) -> Result<()> {
     config.validate()?;
     logging::init(&config.log, config.log_format)?;
-    let missing = source::missing_capabilities();
+    let missing = source::missing_capabilities(config.exports.iter().any(|export| export.switches.leases));
     ensure!(
         missing.is_empty(),
         "upcall daemon needs the capabilities {}; run it as root",
@@ -122,6 +124,7 @@ async fn serve(
         lost,
         attached,
         skips,
+        offsets,
         kernel,
         slots,
         dirty,
@@ -141,7 +144,7 @@ async fn serve(
         "epoch": epoch,
         "pin": config.pin().filter(|_| pinned).map(|pin| pin.display().to_string()),
         "took_over": takeover.is_some(),
-        "exports": exports.roots().iter().map(|export| export.path().display().to_string()).collect::<Vec<_>>(),
+        "exports": exports.roots().iter().map(export).collect::<Vec<_>>(),
         "hooks": attached.iter().map(|program| program.name()).collect::<Vec<_>>(),
         "lost": lost.iter().map(|lost| json!({"hook": lost.program.name(), "why": lost.why})).collect::<Vec<_>>(),
         "unix": config.unix.display().to_string(),
@@ -162,7 +165,7 @@ async fn serve(
     let (end, shutdown) = watch::channel(false);
     let (alive, mut all_gone) = mpsc::channel::<()>(1);
 
-    let in_initial_pid_namespace = in_initial_pid_namespace();
+    let in_initial_pid_namespace = credentials::in_initial_pid_namespace();
     if !in_initial_pid_namespace {
         tracing::warn!("not in the initial pid namespace: clients are told of their own changes, too");
     }
@@ -173,11 +176,25 @@ async fn serve(
     let (namer, released) = Namer::new(Arc::clone(&exports))?;
     let namer = Arc::new(namer);
     let outlets = Arc::new(Outlets::default());
+    let (arbiter, arbitrating) = match exports.switches() {
+        switches if switches.any() => {
+            let arbiter::Started { arbiter, task } = arbiter::start(
+                arbiter::Settings { switches, table: config.state(), offsets },
+                &hub,
+                &exports,
+                event_sender.clone(),
+                gaps.subscribe(),
+            )?;
+            (Some(arbiter), Some(task))
+        }
+        _ => (None, None),
+    };
     let service = Arc::new(Service {
         hub: Arc::clone(&hub),
         exports: Arc::clone(&exports),
         namer: Arc::clone(&namer),
         outlets: Arc::clone(&outlets),
+        arbiter,
         tcp_principal,
         epoch,
         events: event_sender.clone(),
@@ -196,6 +213,7 @@ async fn serve(
     let mut dispatcher =
         tokio::spawn(dispatch::run(dirty, flags, Arc::clone(&hub), exports, Arc::clone(&namer), outlets));
     let mut naming = tokio::spawn(names::run(namer, released, Arc::clone(&hub)));
+    let mut arbitrating = tokio::spawn(optional(arbitrating));
     let mut reader = tokio::spawn(events::run(event_ring, Arc::clone(&hub), table, event_sender));
     if let Some(log) = log {
         tokio::spawn(logging::forward(readiness::readable(log)?));
@@ -216,6 +234,7 @@ async fn serve(
         failed = &mut follower => failed.map_err(anyhow::Error::from).and_then(|it| it.context("watching the mount table")),
         failed = &mut keeper => failed.map_err(anyhow::Error::from).and_then(|it| it.context("following the mount table")),
         failed = &mut naming => failed.map_err(anyhow::Error::from).and_then(|it| it.context("reading the names of entries")),
+        failed = &mut arbitrating => failed.map_err(anyhow::Error::from).and_then(|it| it.context("holding state for clients")),
         failed = &mut reader => failed.map_err(anyhow::Error::from).and_then(|it| it.context("reading the event ring")),
     };
     notify(&[sd_notify::NotifyState::Stopping]);
@@ -226,6 +245,20 @@ async fn serve(
         tracing::warn!("clients did not read what waited for them in time");
     }
     outcome.map(|()| hub)
+}
+
+/// For `upcall status`.
+fn export(export: &Export) -> Value {
+    let Switches { leases, shares, locks } = export.switches();
+    json!({"path": export.path().display().to_string(), "leases": leases, "shares": shares, "locks": locks})
+}
+
+/// Runs what is enabled; never resolves otherwise.
+async fn optional(task: Option<impl Future<Output = io::Result<()>>>) -> io::Result<()> {
+    match task {
+        Some(task) => task.await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Inodes that an earlier daemon watched, and what was marked since its end.
@@ -253,12 +286,6 @@ const SPARE: usize = 64;
 
 fn most_connections(config: &Config) -> usize {
     config.clients + SPARE
-}
-
-fn in_initial_pid_namespace() -> bool {
-    /// PROC_PID_INIT_INO
-    const INITIAL: u64 = 0xEFFF_FFFC;
-    std::fs::metadata("/proc/self/ns/pid").is_ok_and(|namespace| namespace.ino() == INITIAL)
 }
 
 /// A number that no earlier life of the slots had: versions compare only under the same.

@@ -15,12 +15,21 @@ enum Sabotage {
     LoseRegistration(u64),
     /// `false-unchanged`: whoever holds a version is told that nothing has changed.
     FalseUnchanged,
+    /// `overlook-lease:N`: one look in N sees no lease of others that is in the way.
+    OverlookLease(u64),
+    /// `yield-lease`: a lease that a local process breaks does not keep it waiting.
+    YieldLease,
+    /// `keep-file:N`: one file in N of which nothing is held any more stays open.
+    KeepFile(u64),
 }
 
 static SABOTAGE: LazyLock<Option<Sabotage>> = LazyLock::new(|| {
     let wanted = std::env::var("UPCALL_SABOTAGE").ok()?;
     let sabotage = match wanted.split_once(':') {
         None if wanted == "false-unchanged" => Sabotage::FalseUnchanged,
+        None if wanted == "yield-lease" => Sabotage::YieldLease,
+        Some(("overlook-lease", number)) => Sabotage::OverlookLease(number.parse().ok()?),
+        Some(("keep-file", number)) => Sabotage::KeepFile(number.parse().ok()?),
         Some(("lose-registration", number)) => Sabotage::LoseRegistration(number.parse().ok()?),
         Some(("drop-record", number)) => Sabotage::DropRecord(number.parse().ok()?),
         Some(("skip-scan", number)) => Sabotage::SkipScan(number.parse().ok()?),
@@ -47,6 +56,20 @@ pub fn loses_registration() -> bool {
 
 pub fn says_unchanged() -> bool {
     matches!(*SABOTAGE, Some(Sabotage::FalseUnchanged))
+}
+
+pub fn overlooks_lease() -> bool {
+    static LOOKS: AtomicU64 = AtomicU64::new(0);
+    matches!(*SABOTAGE, Some(Sabotage::OverlookLease(number)) if is_nth(&LOOKS, number))
+}
+
+pub fn yields_lease() -> bool {
+    matches!(*SABOTAGE, Some(Sabotage::YieldLease))
+}
+
+pub fn keeps_file() -> bool {
+    static FILES: AtomicU64 = AtomicU64::new(0);
+    matches!(*SABOTAGE, Some(Sabotage::KeepFile(number)) if is_nth(&FILES, number))
 }
 
 fn is_nth(count: &AtomicU64, number: u64) -> bool {

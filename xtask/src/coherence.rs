@@ -10,8 +10,7 @@ use anyhow::{Result, ensure};
 
 use crate::{
     cargo::cargo,
-    command, paths,
-    stage::Stage,
+    command, parallel, paths,
     summary::Summary,
     test::KERNEL_TESTS,
     vm::{self, Kernel, Programs},
@@ -75,7 +74,8 @@ fn plan(args: &Args, seed: u64) -> Result<String> {
     Ok(plan)
 }
 
-fn native(words: &[String]) -> Result<ExitCode> {
+/// A long run on the running kernel.
+pub(crate) fn native(words: &[String]) -> Result<ExitCode> {
     ensure!(nix::unistd::geteuid().is_root(), "the daemon loads BPF programs: run this as root");
     command::run(cargo().args(["build", "--quiet", "--package", "upcall-user"]))?;
     let mut tests = cargo();
@@ -87,8 +87,8 @@ fn emulated(kernel: Kernel, words: &[String], time: Duration) -> Result<ExitCode
     if let Some(why) = vm::unavailable() {
         anyhow::bail!("no kernels under QEMU: {why}");
     }
-    let stages: Vec<Stage<Summary>> =
-        vm::run_kernels(&[(kernel, words.to_vec())], &Programs::build()?, time + vm::DEFAULT_TIMEOUT);
+    let kernels = vec![(kernel, words.to_vec())];
+    let stages = parallel::run(vm::boots(kernels, &Programs::build()?, time + vm::DEFAULT_TIMEOUT));
     for stage in &stages {
         println!("{}", stage.line(Summary::to_string));
     }

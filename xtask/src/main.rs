@@ -8,8 +8,10 @@ mod command;
 mod demo;
 mod ebpf;
 mod packages;
+mod parallel;
 mod paths;
 mod stage;
+mod state;
 mod summary;
 mod table;
 mod test;
@@ -42,6 +44,9 @@ enum Verb {
     Table,
     /// Change a tree in every way while faults befall, and check that no client's cache is stale
     Coherence(coherence::Args),
+    /// Let clients and local processes contend for files while some are killed, and check that no two hold what excludes
+    /// the other
+    State(state::Args),
     /// What CI runs: formatting, lints, the object, the demo and all tests
     Ci,
 }
@@ -55,6 +60,7 @@ fn main() -> ExitCode {
         Verb::Demo => demo::run().map(|()| ExitCode::SUCCESS),
         Verb::Table => table::run().map(|()| ExitCode::SUCCESS),
         Verb::Coherence(args) => coherence::run(&args),
+        Verb::State(args) => state::run(&args),
         Verb::Ci => ci::run(),
     };
     done.unwrap_or_else(|error| {

@@ -1,6 +1,7 @@
 //! `cargo xtask test`: every test that this machine can run, summed up in the last line.
 
 use std::{
+    cmp::Reverse,
     path::PathBuf,
     process::{Command, ExitCode},
     time::Duration,
@@ -10,7 +11,9 @@ use anyhow::{Result, bail};
 
 use crate::{
     cargo::cargo,
-    command, packages, paths,
+    command, packages,
+    parallel::{self, Work},
+    paths,
     stage::Stage,
     summary::Summary,
     vm::{self, Kernel, Programs},
@@ -33,12 +36,15 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    let mut stages = vec![Stage::run("unit", unit), Stage::run("native", native)];
-    if args.no_vm {
+    let mut stages = vec![Stage::run("unit", unit)];
+    let mut works = if args.no_vm {
         println!("vm: left out (--no-vm)");
+        Vec::new()
     } else {
-        stages.extend(virtual_machines(vm::unavailable(), Duration::from_secs(args.timeout)));
-    }
+        virtual_machines(vm::unavailable(), Duration::from_secs(args.timeout))
+    };
+    works.push(native());
+    stages.extend(parallel::run(works));
     println!();
     for stage in &stages {
         println!("{}", stage.line(Summary::to_string));
@@ -65,17 +71,34 @@ fn unit() -> Result<Summary> {
     summed(with_program(cargo().args(["test", "--quiet", "--workspace", "--no-fail-fast"])))
 }
 
-/// The kernel tests on the running kernel.
-fn native() -> Result<Summary> {
+/// The kernel tests on the running kernel. All is built now: what runs beside them needs the processors.
+fn native() -> Work {
+    let built = Stage::run("native build", native_tests);
+    match built.result {
+        Ok(Some(mut tests)) => Box::new(move || Stage::run("native", || summed(&mut tests))),
+        Ok(None) => Box::new(|| Stage::run("native", native_skipped)),
+        Err(error) => Box::new(move || Stage { name: built.name, result: Err(error), took: built.took }),
+    }
+}
+
+/// What runs them; `None` without the privilege.
+fn native_tests() -> Result<Option<Command>> {
     if !nix::unistd::geteuid().is_root() {
-        let list = command::output(cargo().args(KERNEL_TESTS).args(["--", "--list"]))?;
-        let skipped = list.lines().filter(|line| line.ends_with(": test")).count();
-        println!("native: {skipped} tests skipped: they load BPF programs, which needs root");
-        return Ok(Summary { skipped: skipped.try_into()?, ..Summary::default() });
+        return Ok(None);
     }
     packages::ensure(&PACKAGES)?;
     let sabotaged = sabotaged()?;
-    summed(with_program(cargo().args(KERNEL_TESTS)).env("UPCALL_SABOTAGED_BIN", sabotaged))
+    command::run(cargo().args(KERNEL_TESTS).arg("--no-run"))?;
+    let mut tests = cargo();
+    with_program(tests.args(KERNEL_TESTS)).env("UPCALL_SABOTAGED_BIN", sabotaged);
+    Ok(Some(tests))
+}
+
+fn native_skipped() -> Result<Summary> {
+    let list = command::output(cargo().args(KERNEL_TESTS).args(["--", "--list"]))?;
+    let skipped = list.lines().filter(|line| line.ends_with(": test")).count();
+    println!("native: {skipped} tests skipped: they load BPF programs, which needs root");
+    Ok(Summary { skipped: skipped.try_into()?, ..Summary::default() })
 }
 
 /// Builds a daemon that can break promises: in a profile of its own, so that none is taken for the other.
@@ -87,12 +110,15 @@ fn sabotaged() -> Result<PathBuf> {
 }
 
 /// Skipped, a kernel counting as one test, where they cannot run.
-fn virtual_machines(unavailable: Option<String>, timeout: Duration) -> Vec<Stage<Summary>> {
+fn virtual_machines(unavailable: Option<String>, timeout: Duration) -> Vec<Work> {
     if let Some(why) = unavailable {
-        let skip = |kernel| {
-            Stage::run(format!("vm {kernel}"), || {
-                println!("vm: skipped: {why}");
-                Ok(Summary { skipped: 1, ..Summary::default() })
+        let skip = |kernel| -> Work {
+            let why = why.clone();
+            Box::new(move || {
+                Stage::run(format!("vm {kernel}"), || {
+                    println!("vm: skipped: {why}");
+                    Ok(Summary { skipped: 1, ..Summary::default() })
+                })
             })
         };
         return Kernel::ALL.into_iter().map(skip).collect();
@@ -100,15 +126,17 @@ fn virtual_machines(unavailable: Option<String>, timeout: Duration) -> Vec<Stage
     let built = Stage::run("vm build", Programs::build);
     let programs = match built.result {
         Ok(programs) => programs,
-        Err(error) => return vec![Stage { name: built.name, result: Err(error), took: built.took }],
+        Err(error) => {
+            return vec![Box::new(move || Stage { name: built.name, result: Err(error), took: built.took })];
+        }
     };
     println!(
         "vm: {DAEMON_ONLY}* run natively and on {WHOLE} only: what they test is the same on every kernel"
     );
-    let mut kernels: Vec<_> = Kernel::ALL.into_iter().map(|kernel| (kernel, left_out(kernel))).collect();
-    // The newest takes longest.
-    kernels.reverse();
-    vm::run_kernels(&kernels, &programs, timeout)
+    let mut kernels = Kernel::ALL.to_vec();
+    // What takes longest first: the one that runs all, then the newest.
+    kernels.sort_by_key(|&kernel| (kernel != WHOLE, Reverse(kernel)));
+    vm::boots(kernels.into_iter().map(|kernel| (kernel, left_out(kernel))).collect(), &programs, timeout)
 }
 
 /// The kernel under QEMU that runs every test.
@@ -173,7 +201,7 @@ mod tests {
 
     #[test]
     fn kernels_that_cannot_run_here_are_skipped() {
-        let stages = virtual_machines(Some("this is a test".into()), Duration::ZERO);
+        let stages = parallel::run(virtual_machines(Some("this is a test".into()), Duration::ZERO));
         assert_eq!(total(&stages), Summary { passed: 0, failed: 0, skipped: Kernel::ALL.len() as u64 });
     }
 

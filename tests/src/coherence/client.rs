@@ -14,10 +14,10 @@ use super::{
     compare, history,
     plan::Plan,
     post::{Equipment, Post},
-    report::{Broken, Finding, Report, say},
+    report::{Broken, Finding, Report},
     tree::{Subject, Tree},
 };
-use crate::{deadline::patience, listener::block_on};
+use crate::{crew::say, deadline::patience, listener::block_on};
 
 /// One step of so many is a new connection.
 const RECONNECT: u32 = 300;

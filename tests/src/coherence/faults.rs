@@ -14,13 +14,13 @@ use upcall_common::wire::{Message, Target};
 
 use super::{
     board::Board,
-    crew::Crew,
     plan::{Fault, Plan},
+    post::{Post, Role},
     proxy::Proxy,
     tree::Tree,
     visitor::Visitor,
 };
-use crate::{daemon::Daemon, raw::Raw};
+use crate::{crew::Crew, daemon::Daemon, raw::Raw};
 
 /// Those that come and pass.
 const MOMENTARY: [Fault; 7] =
@@ -37,7 +37,7 @@ pub(crate) struct World<'a> {
     pub(crate) board: &'a Board,
     pub(crate) tree: &'a Tree,
     pub(crate) daemon: Daemon,
-    pub(crate) crew: Crew,
+    pub(crate) crew: Crew<Post>,
     pub(crate) proxy: Option<Proxy>,
     pub(crate) visitor: Option<Visitor>,
     pub(crate) rng: Rng,
@@ -148,13 +148,15 @@ impl World<'_> {
             }
             Fault::Clients => {
                 let client = self.rng.usize(..self.plan.clients);
-                self.crew.replace(client)
+                let mut post = self.crew.kill(&Role::Client.named(client))?;
+                post.life += 1;
+                self.crew.start(post)
             }
             Fault::Stop => {
                 let client = self.rng.usize(..self.plan.clients);
-                self.crew.signal(client, Signal::SIGSTOP)?;
+                self.crew.signal(&Role::Client.named(client), Signal::SIGSTOP)?;
                 self.rest(500..2500);
-                self.crew.signal(client, Signal::SIGCONT)
+                self.crew.signal(&Role::Client.named(client), Signal::SIGCONT)
             }
             Fault::Cut => {
                 if let Some(proxy) = &self.proxy {

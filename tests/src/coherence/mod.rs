@@ -8,7 +8,6 @@ mod board;
 mod cache;
 mod client;
 mod compare;
-mod crew;
 mod disk;
 mod faults;
 mod history;
@@ -28,7 +27,13 @@ use anyhow::Result;
 pub use plan::{Fault, Plan};
 pub use run::{Outcome, run};
 
+pub(crate) use board::now_ns;
+pub(crate) use post::stream_of;
+
 use post::{Post, Role};
+
+/// The argument that makes the test program a process of a run.
+pub(crate) const ROLE: &str = "--coherence-process";
 
 /// Plays a process's part of a run.
 pub(crate) fn play(post: &str) -> Result<()> {

@@ -6,7 +6,8 @@ use anyhow::{Context, Result};
 use fastrand::Rng;
 use serde::{Deserialize, Serialize};
 
-use super::{board::Board, plan::Plan, tree::Tree};
+use super::{board::Board, plan::Plan, report::Report, tree::Tree};
+use crate::crew::Posting;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Post {
@@ -26,6 +27,21 @@ pub(crate) struct Post {
 pub(crate) enum Role {
     Writer,
     Client,
+}
+
+impl Role {
+    pub(crate) fn named(self, index: usize) -> String {
+        format!("{self:?} {index}")
+    }
+}
+
+impl Posting for Post {
+    type Report = Report;
+    const ROLE: &'static str = super::ROLE;
+
+    fn name(&self) -> String {
+        self.role.named(self.index)
+    }
 }
 
 /// What follows from it.

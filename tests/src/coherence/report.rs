@@ -1,9 +1,6 @@
 //! What a client says: a JSON object a line.
 
-use std::{
-    fmt,
-    io::{self, Write},
-};
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -50,10 +47,4 @@ impl Broken {
     pub(crate) fn is_stale(self) -> bool {
         matches!(self, Self::StaleWhileWriting | Self::StaleAfterSync | Self::NotTold)
     }
-}
-
-pub(crate) fn say(report: &Report) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    writeln!(out, "{}", serde_json::to_string(report)?)?;
-    out.flush()
 }

@@ -11,7 +11,6 @@ use nix::sys::stat::{Mode, umask};
 use super::{
     board::{self, Board},
     cache::Counts,
-    crew::Crew,
     faults::{self, World},
     plan::{Fault, Plan},
     post::{Post, Role, stream_of},
@@ -21,6 +20,7 @@ use super::{
     visitor::Visitor,
 };
 use crate::{
+    crew::Crew,
     daemon::{Daemon, Program},
     deadline::patience,
     scene::Scene,
@@ -143,7 +143,7 @@ impl World<'_> {
     fn outcome(mut self, mut found: Vec<Finding>, checks: u64) -> Outcome {
         self.board.end();
         let mut findings = Vec::new();
-        if let Err(error) = self.crew.finish() {
+        if let Err(error) = self.crew.finish(patience()) {
             findings.push(format!("{error:#}"));
         }
         let mut counts = Counts::default();

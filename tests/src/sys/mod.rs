@@ -5,10 +5,13 @@ pub(crate) mod attributes;
 pub(crate) mod bpf;
 pub(crate) mod evict;
 pub(crate) mod ioctl;
+pub(crate) mod lease;
 pub(crate) mod loops;
 pub(crate) mod mapping;
 pub(crate) mod missing;
+pub(crate) mod open;
 pub(crate) mod shared;
+pub(crate) mod signalled;
 pub(crate) mod swap;
 
 use std::{

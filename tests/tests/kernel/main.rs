@@ -7,6 +7,7 @@ mod bad_input;
 mod barrier;
 mod coherence;
 mod coverage;
+mod hold;
 mod in_flight;
 mod inodes;
 mod lifecycle;
@@ -20,6 +21,7 @@ mod pins;
 mod race;
 mod restart;
 mod slow;
+mod state;
 mod subvolumes;
 mod tick;
 mod trials;
@@ -44,14 +46,19 @@ fn main() -> ExitCode {
 
 fn run() -> tests::Result<ExitCode> {
     let mut words = std::env::args().collect::<Vec<_>>();
-    let long = words.get(1).is_some_and(|word| word == coherence::LONG);
-    let plan = long.then(|| words.drain(1..words.len().min(3)).nth(1).unwrap_or_default());
+    type Long = for<'a> fn(&'a Filesystems, &str) -> tests::Result<Trials<'a>>;
+    let long: Option<Long> = match words.get(1).map(String::as_str) {
+        Some(coherence::LONG) => Some(coherence::long),
+        Some(state::random::LONG) => Some(state::random::long),
+        _ => None,
+    };
+    let long = long.map(|long| (long, words.drain(1..words.len().min(3)).nth(1).unwrap_or_default()));
     let mut args = Arguments::from_iter(words);
     // A test is a process that changes files, a daemon and two clients: there is nothing to gain.
     args.test_threads.get_or_insert(1);
     let filesystems = filesystems(&args)?;
-    if let Some(plan) = plan {
-        let trials = coherence::long(&filesystems, &plan)?.list();
+    if let Some((long, plan)) = long {
+        let trials = long(&filesystems, &plan)?.list();
         return Ok(libtest_mimic::run(&args, trials).exit_code());
     }
     let tally = Arc::default();
@@ -99,6 +106,8 @@ fn trials<'a>(filesystems: &'a Filesystems, tally: &Arc<Tally>) -> Trials<'a> {
     tick::add(&mut trials);
     coherence::add(&mut trials);
     slow::add(&mut trials);
+    hold::add(&mut trials);
+    state::add(&mut trials);
     coverage::check(&mut trials);
     trials
 }

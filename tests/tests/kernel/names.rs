@@ -14,7 +14,7 @@ use nix::{
 use tests::{
     Result,
     daemon::Daemon,
-    deadline::{in_vm, wait_for},
+    deadline::wait_for,
     entry::{self, Case, MANY_NAMES},
     fdinfo, file_handle,
     filesystem::Filesystem,
@@ -38,7 +38,7 @@ pub(crate) fn add(trials: &mut Trials<'_>) {
     with_handles(trials, "names_of_own_changes_are_left_out", |filesystem| own(filesystem, false));
     with_handles(trials, "names_of_own_changes_if_asked_for", |filesystem| own(filesystem, true));
     with_handles(trials, "names_beyond_the_bound_are_incomplete", bounded);
-    trials.on_each("names_on_overlayfs_are_incomplete", overlay);
+    trials.above("names_on_overlayfs_are_incomplete", overlay);
     trials.daemon("a_mark_for_names_goes_with_the_last_interest", marks);
     trials.daemon("names_need_the_feature", without_feature);
 }
@@ -48,11 +48,8 @@ fn with_handles<F>(trials: &mut Trials<'_>, what: &str, test: F)
 where
     F: Fn(&Filesystem) -> Result<Completion> + Clone + Send + 'static,
 {
-    trials.on_each(what, move |filesystem| match file_handle(&filesystem.root) {
-        // The kernel names entries above its filesystems; each of them is tested natively.
-        _ if in_vm() && filesystem.name != "ext4" => {
-            Ok(Completion::ignored_with("in the virtual machine on ext4 only"))
-        }
+    // The kernel names entries above its filesystems.
+    trials.above(what, move |filesystem| match file_handle(&filesystem.root) {
         Err(error) if error.raw_os_error() == Some(Errno::EOPNOTSUPP as i32) => {
             Ok(Completion::ignored_with("it has no file handles: names are incomplete, README, Limits"))
         }
@@ -122,7 +119,7 @@ fn before_synced(filesystem: &Filesystem) -> Result<Completion> {
     const TAG: u32 = 5;
     let scene = Scene::within(&filesystem.root)?;
     entry::set(&scene)?;
-    let daemon = Daemon::start(&[&filesystem.root], "")?;
+    let daemon = filesystem.daemon()?;
     let mut helper = Helper::start()?;
     let mut raw = registered(&daemon, FEATURE_NAMES, &scene.path().join("dir"))?;
     ensure!(raw.ask(&Message::Sync)? == Message::Synced, "no barrier");
@@ -171,7 +168,7 @@ fn registered(daemon: &Daemon, features: u64, dir: &Path) -> Result<Raw> {
 fn merged(filesystem: &Filesystem) -> Result<Completion> {
     let scene = Scene::within(&filesystem.root)?;
     entry::set(&scene)?;
-    let daemon = Daemon::start(&[&filesystem.root], "")?;
+    let daemon = filesystem.daemon()?;
     let mut helper = Helper::start()?;
     block_on(async {
         let mut listener = Listener::connect(&daemon.unix(), "reader").await?;
@@ -223,7 +220,7 @@ fn own(filesystem: &Filesystem, include_own: bool) -> Result<Completion> {
 fn bounded(filesystem: &Filesystem) -> Result<Completion> {
     let scene = Scene::within(&filesystem.root)?;
     entry::set(&scene)?;
-    let daemon = Daemon::start(&[&filesystem.root], "")?;
+    let daemon = filesystem.daemon()?;
     let mut helper = Helper::start()?;
     block_on(async {
         let lazy =

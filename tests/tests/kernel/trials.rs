@@ -5,6 +5,7 @@ use std::sync::Arc;
 use libtest_mimic::{Completion, Failed, Trial};
 use tests::{
     Result,
+    deadline::in_vm,
     filesystem::{Filesystem, Filesystems, NAMES},
 };
 
@@ -34,6 +35,15 @@ impl<'a> Trials<'a> {
         for (name, filesystem) in &self.filesystems.all {
             self.list.push(trial(format!("{name}::{what}"), filesystem.clone(), test.clone()));
         }
+    }
+
+    /// A test of what lies above filesystems. In the virtual machine, where much of a test's time goes into starting its
+    /// daemon, on one of them alone.
+    pub(crate) fn above<F>(&mut self, what: &str, test: F)
+    where
+        F: Fn(&Filesystem) -> Result<Completion> + Clone + Send + 'static,
+    {
+        if in_vm() { self.on(NAMES[0], what, test) } else { self.on_each(what, test) }
     }
 
     /// Tests that are put together for each filesystem.

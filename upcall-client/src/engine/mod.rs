@@ -14,12 +14,14 @@ use self::session::Session;
 use self::watches::Watches;
 use crate::job::{Command, Restore};
 use crate::net::Connection;
+use crate::state::Holdings;
 use crate::{Address, Notice, Options};
 
 /// What outlives a connection.
 #[derive(Debug, Default)]
 pub(crate) struct State {
     pub(crate) watches: Watches,
+    pub(crate) held: Holdings,
     /// What the channel of notices has no room for: at most what one frame brings. While there is any,
     /// nothing is read.
     pub(crate) backlog: VecDeque<Notice>,
@@ -86,6 +88,8 @@ impl Engine {
             let reason = session.run(first_job.take()).await;
             state.watches.disconnect();
             state.backlog.push_back(Notice::Disconnected { reason: reason.to_string() });
+            let ended = state.held.disconnect();
+            state.backlog.extend(ended.into_iter().map(Notice::State));
             // Waiting for the reader first keeps the backlog bounded however often the daemon comes and goes.
             offline::refusing(&mut commands, offline::deliver(&notices, &mut state.backlog)).await;
             if !options.reconnect {

@@ -1,5 +1,6 @@
 //! One connection from WELCOME to its end.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::sync::mpsc::{self, error::TrySendError};
@@ -33,9 +34,16 @@ pub(super) struct Session<'a> {
 /// The request under way.
 struct Active {
     job: Box<dyn Job>,
-    tag: u32,
+    /// Of its frames that are not answered, in order.
+    tags: VecDeque<u32>,
     /// `None`: the requester has been told not to wait.
     deadline: Option<Instant>,
+}
+
+impl Active {
+    fn new(job: Box<dyn Job>) -> Self {
+        Self { job, tags: VecDeque::new(), deadline: None }
+    }
 }
 
 /// What ended a wait.
@@ -73,7 +81,7 @@ impl<'a> Session<'a> {
     /// Returns why the connection ended.
     pub(super) async fn run(mut self, first_job: Option<Restore>) -> Error {
         let broken = match first_job {
-            Some(job) => self.advance(Box::new(job)).err(),
+            Some(job) => self.advance(Active::new(Box::new(job))).err(),
             None => None,
         };
         let reason = match broken {
@@ -163,7 +171,7 @@ impl<'a> Session<'a> {
             }
             Event::Command(command) => {
                 let job = command.into_job(self.state);
-                self.advance(job)
+                self.advance(Active::new(job))
             }
             Event::Late => match &mut self.active {
                 Some(active) if self.blocked => {
@@ -173,7 +181,7 @@ impl<'a> Session<'a> {
                 }
                 _ => Err(Error::TimedOut(self.request_timeout)),
             },
-            Event::Idle => self.advance(Box::new(Ask::ping(None))),
+            Event::Idle => self.advance(Active::new(Box::new(Ask::ping(None)))),
         }
     }
 
@@ -196,55 +204,76 @@ impl<'a> Session<'a> {
                 }
                 Ok(())
             }
+            Message::StateUpcall(upcall) => {
+                let notice = self.state.held.upcall(upcall).map(Notice::State);
+                self.state.backlog.extend(notice);
+                Ok(())
+            }
             Message::Ping(bytes) => Ok(self.connection.send(&Message::Pong(bytes), tag, Vec::new())?),
             Message::Error { code, message } if tag == 0 => Err(Error::Refused { code, message }),
             // An answer that nobody waits for is none of ours.
-            other => match self.active.take_if(|active| active.tag == tag) {
-                Some(active) => self.answered(active.job, other),
+            other => match self.active.take_if(|active| active.tags.contains(&tag)) {
+                Some(active) => self.answered(active, tag, other),
                 None => Ok(()),
             },
         }
     }
 
-    fn answered(&mut self, mut job: Box<dyn Job>, message: Message) -> Result<(), Error> {
+    fn answered(&mut self, mut active: Active, tag: u32, message: Message) -> Result<(), Error> {
+        let in_order = active.tags.pop_front() == Some(tag);
         match message {
+            _ if !in_order => {
+                active.job.end(End::Disconnected, self.state);
+                Err(Error::unexpected("answers come in another order than their requests"))
+            }
             Message::Error { code, message } => {
                 let error = Error::Refused { code, message };
-                if job.is_restore() {
+                if active.job.is_restore() {
                     return Err(error);
                 }
-                self.end(job, End::Refused(error))
+                match active.job.refused(error, self.state) {
+                    Ok(()) => self.advance(active),
+                    Err(error) => self.end(active.job, End::Refused(error)),
+                }
             }
-            message => match job.answer(message, self.state) {
-                Ok(()) => self.advance(job),
+            message => match active.job.answer(message, self.state) {
+                Ok(()) if active.job.expects_more() => {
+                    active.tags.push_front(tag);
+                    active.deadline = active.deadline.map(|_| after(Instant::now(), self.request_timeout));
+                    self.active = Some(active);
+                    Ok(())
+                }
+                Ok(()) => self.advance(active),
                 Err(error) => {
-                    job.end(End::Disconnected, self.state);
+                    active.job.end(End::Disconnected, self.state);
                     Err(error)
                 }
             },
         }
     }
 
-    /// Sends the job's next frame, or ends it.
-    fn advance(&mut self, mut job: Box<dyn Job>) -> Result<(), Error> {
-        let Some((message, files)) = job.next_frame(self.state, &self.limits) else {
-            return self.end(job, End::Done);
-        };
-        // 0 is for what nobody asked for.
-        self.tag = self.tag.checked_add(1).unwrap_or(1);
-        match self.connection.send(&message, self.tag, files) {
-            Ok(()) => {
-                let deadline = Some(after(Instant::now(), self.request_timeout));
-                self.active = Some(Active { job, tag: self.tag, deadline });
-                Ok(())
+    /// Sends the job's next frames, or ends it.
+    fn advance(&mut self, mut active: Active) -> Result<(), Error> {
+        while active.tags.len() < active.job.window() {
+            let Some((message, files)) = active.job.next_frame(self.state, &self.limits) else { break };
+            // 0 is for what nobody asked for.
+            self.tag = self.tag.checked_add(1).unwrap_or(1);
+            match self.connection.send(&message, self.tag, files) {
+                Ok(()) => active.tags.push_back(self.tag),
+                Err(error) => return self.end(active.job, End::Refused(error.into())),
             }
-            Err(error) => self.end(job, End::Refused(error.into())),
         }
+        if active.tags.is_empty() {
+            return self.end(active.job, End::Done);
+        }
+        active.deadline = Some(after(Instant::now(), self.request_timeout));
+        self.active = Some(active);
+        Ok(())
     }
 
     fn end(&mut self, job: Box<dyn Job>, end: End) -> Result<(), Error> {
         match job.end(end, self.state) {
-            Some(next) => self.advance(next),
+            Some(next) => self.advance(Active::new(next)),
             None => Ok(()),
         }
     }

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use upcall_common::wire::{
-    Code, FEATURE_DESCRIPTORS, MAX_BODY, MAX_DESCRIPTORS, Message, RegisterItem, Welcome,
+    Code, FEATURE_DESCRIPTORS, FEATURE_STATE, MAX_BODY, MAX_DESCRIPTORS, Message, RegisterItem, Welcome,
 };
 
 use super::Request;
@@ -16,7 +16,9 @@ use crate::Watch;
 pub(crate) struct Limits {
     pub(crate) batch: usize,
     body: usize,
-    descriptors: bool,
+    pub(super) descriptors: bool,
+    /// The daemon holds state for clients.
+    pub(super) state: bool,
 }
 
 impl Limits {
@@ -25,6 +27,7 @@ impl Limits {
             batch: usize::try_from(welcome.max_batch).unwrap_or(usize::MAX).max(1),
             body: usize::try_from(welcome.max_body.min(MAX_BODY)).unwrap_or(usize::MAX),
             descriptors: welcome.features & FEATURE_DESCRIPTORS != 0,
+            state: welcome.features & FEATURE_STATE != 0,
         }
     }
 }
@@ -50,7 +53,7 @@ impl<K> Batch<K> {
         let mut bytes = 4;
         while let Some(key) = queue.pop_front() {
             let Some((watch, known_version)) = view(&key) else { continue };
-            if let Some(code) = watch.unsendable(limits.descriptors) {
+            if let Some(code) = watch.target().unsendable(limits.descriptors) {
                 batch.refused.push((key, code));
                 continue;
             }
@@ -58,13 +61,13 @@ impl<K> Batch<K> {
             bytes += item.wire_len();
             let full = batch.items.len() >= limits.batch
                 || bytes > limits.body
-                || (watch.file().is_some() && batch.files.len() >= MAX_DESCRIPTORS);
+                || (watch.target().file().is_some() && batch.files.len() >= MAX_DESCRIPTORS);
             // A single item always goes: if even that is too much, the daemon says so.
             if full && !batch.items.is_empty() {
                 queue.push_front(key);
                 break;
             }
-            batch.files.extend(watch.file().cloned());
+            batch.files.extend(watch.target().file().cloned());
             batch.items.push(item);
             batch.sent.push(key);
         }

@@ -15,7 +15,6 @@ use crate::{Registered, Watch};
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, Error>>;
 pub(crate) type Outcomes<T> = Vec<Result<T, ItemError>>;
 
-#[derive(Debug)]
 pub(crate) enum Command {
     Register(Vec<Watch>, Reply<Outcomes<Registered>>),
     Unregister(Vec<u64>, Reply<Outcomes<()>>),
@@ -24,6 +23,8 @@ pub(crate) enum Command {
     Sync(Reply<()>),
     Ping(Reply<Duration>),
     Status(Reply<String>),
+    /// About held state.
+    State(Box<dyn Job>),
 }
 
 impl Command {
@@ -35,12 +36,17 @@ impl Command {
             Self::Sync(reply) => Box::new(Ask::sync(reply)),
             Self::Ping(reply) => Box::new(Ask::ping(Some(reply))),
             Self::Status(reply) => Box::new(Ask::status(reply)),
+            Self::State(job) => job,
         }
     }
 
     /// Answers without doing anything. A requester that has gone need not know.
     pub(crate) fn fail(self, error: Error) {
         let _gone = match self {
+            Self::State(mut job) => {
+                job.give_up(error);
+                false
+            }
             Self::Register(_, reply) => reply.send(Err(error)).is_err(),
             Self::Unregister(_, reply) | Self::Renew(_, reply) => reply.send(Err(error)).is_err(),
             Self::Sync(reply) => reply.send(Err(error)).is_err(),

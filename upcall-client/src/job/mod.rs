@@ -6,6 +6,7 @@ mod command;
 mod register;
 mod renew;
 mod restore;
+pub(crate) mod state;
 mod unregister;
 
 use std::os::fd::OwnedFd;
@@ -23,13 +24,28 @@ use crate::error::{Error, ItemError};
 /// A frame to send, with the descriptors that go with it.
 pub(crate) type Request = (Message, Vec<Arc<OwnedFd>>);
 
-/// A request under way: frames are sent one at a time, each after the answer to the one before.
+/// A request under way.
 pub(crate) trait Job: Send {
-    /// The next frame; `None` when all are answered.
+    /// The next frame; `None`: none before the next answer. It is done when there is none and all are answered.
     fn next_frame(&mut self, state: &mut State, limits: &Limits) -> Option<Request>;
 
-    /// Takes in the answer to the latest frame.
+    /// How many frames may be under way.
+    fn window(&self) -> usize {
+        1
+    }
+
+    /// Takes in the answer to the earliest frame that has none.
     fn answer(&mut self, message: Message, state: &mut State) -> Result<(), Error>;
+
+    /// Whether the answer that was taken in goes on in another message.
+    fn expects_more(&self) -> bool {
+        false
+    }
+
+    /// That frame is refused as a whole. An error ends the request.
+    fn refused(&mut self, error: Error, _: &mut State) -> Result<(), Error> {
+        Err(error)
+    }
 
     /// Tells the requester that it need not wait; the answer will still be taken in.
     fn give_up(&mut self, error: Error);

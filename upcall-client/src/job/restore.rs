@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use upcall_common::wire::Message;
 
 use super::batch::Batch;
+use super::state::Reclaim;
 use super::{End, Job, Limits, Request, mismatch, paired};
 use crate::Notice;
 use crate::engine::State;
@@ -48,10 +49,10 @@ impl Job for Restore {
     fn give_up(&mut self, _: Error) {}
 
     fn end(self: Box<Self>, end: End, state: &mut State) -> Option<Box<dyn Job>> {
-        if matches!(end, End::Done) {
-            state.restored();
+        if !matches!(end, End::Done) {
+            return None;
         }
-        None
+        Some(Box::new(Reclaim::new(&state.held)))
     }
 
     fn is_restore(&self) -> bool {

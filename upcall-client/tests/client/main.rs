@@ -5,4 +5,5 @@ mod fake;
 mod hostile;
 mod reconnect;
 mod requests;
+mod state;
 mod upcalls;

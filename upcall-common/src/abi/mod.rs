@@ -35,6 +35,12 @@ pub mod maps {
     pub const SYSCALLS: &str = "SYSCALLS";
     /// Set of functions with an exit program of this daemon, each as its id in the kernel's BTF.
     pub const HOOKED: &str = "HOOKED";
+    /// Ring of [`super::Broken`].
+    pub const BREAKS: &str = "BREAKS";
+    /// One number (`u64`): how many breaks that ring had no room for.
+    pub const BREAKS_LOST: &str = "BREAKS_LOST";
+    /// Hash from the [`super::Key`] of an inode to the `DENY_*` bits.
+    pub const DENIED: &str = "DENIED";
 }
 
 /// In the dirty ring: not a slot, but a hint that the `scan` flag was raised.
@@ -90,6 +96,26 @@ pub enum Counter {
 
 /// Number of [`Counter`]s.
 pub const COUNTERS: u32 = 5;
+
+/// Somebody waits, or was told to try later, for a lease of the inode.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Broken {
+    pub inode: Key,
+    /// The process; 0: a kernel thread.
+    pub by: u32,
+    pub pad: u32,
+}
+
+impl Broken {
+    /// The record in words.
+    pub const WORDS: usize = 3;
+
+    /// From the record as little-endian machines lay it out.
+    pub const fn from_words([ino, dev, by]: [u64; Self::WORDS]) -> Self {
+        Self { inode: Key::from_words([ino, dev]), by: by as u32, pad: 0 }
+    }
+}
 
 /// Inodes that the identity programs are asked about in one run.
 pub const PROBES: u32 = 64;
@@ -149,6 +175,11 @@ pub const BUSY_DIO: u32 = 2;
 /// `i_rwsem` is held shared: by readers, or by a direct write that has not begun yet.
 pub const BUSY_SHARED: u32 = 4;
 
+/// Nobody may open it for reading. The value of the kernel's `FMODE_READ`.
+pub const DENY_READ: u32 = 1;
+/// Nobody may open it for writing. The value of the kernel's `FMODE_WRITE`.
+pub const DENY_WRITE: u32 = 2;
+
 /// What a system call of some number changes, as `timestamp` sees it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -164,6 +195,7 @@ pub struct Syscall {
 const _: () = {
     assert!(size_of::<Control>() == 80);
     assert!(size_of::<Probe>() == 8 * Probe::WORDS);
+    assert!(size_of::<Broken>() == 8 * Broken::WORDS);
     assert!(core::mem::offset_of!(Probe, inode) == 8 * Probe::INODE);
     assert!(size_of::<Syscall>() == 12);
     assert!(size_of::<Bucket>() == 64);

@@ -69,6 +69,8 @@ offsets! {
     file_inode,
     file_dentry,
     file_mode,
+    file_flags,
+    path_dentry,
     /// `backing_file.user_path.dentry` (from 6.5), counted from the `struct file` in it.
     backing_dentry,
     task_files,

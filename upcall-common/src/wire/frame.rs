@@ -32,6 +32,32 @@ numbered! {
         StatusReply = 17, "status_reply", "daemon: the answer to STATUS";
         Events = 18, "events", "operator: start a stream of events";
         Event = 19, "event", "daemon: one event";
+        StateBegin = 20, "state_begin", "client: hold state under an identity";
+        StateBegun = 21, "state_begun", "daemon: the answer to STATE_BEGIN";
+        StateReclaimed = 22, "state_reclaimed", "client: everything that it still has is reclaimed";
+        Open = 23, "open", "client: open a file, perhaps with a share reservation";
+        Opened = 24, "opened", "daemon: the answer to OPEN";
+        OpenChange = 25, "open_change", "client: change an open's modes";
+        Close = 26, "close", "client: give up an open and all it carries";
+        Lease = 27, "lease", "client: ask for a lease";
+        Leased = 28, "leased", "daemon: the answer to LEASE";
+        Return = 29, "return", "client: give up a lease, or the writing part of it";
+        Extend = 30, "extend", "client: ask for more time to return";
+        Extended = 31, "extended", "daemon: the answer to EXTEND";
+        Lock = 32, "lock", "client: lock a range";
+        Locked = 33, "locked", "daemon: the answer to LOCK";
+        Unlock = 34, "unlock", "client: unlock a range";
+        LockTest = 35, "lock_test", "client: ask what is in the way of a lock";
+        LockConflict = 36, "lock_conflict", "daemon: the answer to LOCK_TEST";
+        Cancel = 37, "cancel", "client: give up a request that waits";
+        Done = 38, "done", "daemon: the answer to requests with nothing but an outcome";
+        StateQuery = 39, "state_query", "client: ask what is held";
+        StateShown = 40, "state_shown", "daemon: the answer to STATE_QUERY";
+        Recall = 41, "recall", "daemon: a lease must be returned";
+        Revoked = 42, "revoked", "daemon: a lease is gone";
+        OpenGranted = 43, "open_granted", "daemon: an OPEN that waited has its outcome";
+        LockGranted = 44, "lock_granted", "daemon: a LOCK that waited has its outcome";
+        Contention = 45, "contention", "daemon: somebody waits for a lock";
     }
 }
 

@@ -6,8 +6,8 @@ use super::error::{DecodeError, EncodeError, Malformed};
 use super::fields::{put_text, string16, utf8};
 use super::frame::{FrameType, Header, finish_frame, start_frame, take_frame};
 use super::{
-    Code, Hello, MAX_BODY, MAX_PING, MAX_TEXT, RegisterItem, Registered, RenewItem, ResyncReason, UpcallItem,
-    Welcome,
+    Code, Hello, MAX_BODY, MAX_PING, MAX_TEXT, RegisterItem, Registered, RenewItem, ResyncReason,
+    StateAnswer, StateRequest, StateUpcall, UpcallItem, Welcome,
 };
 use super::{register, renew, upcall};
 
@@ -33,6 +33,9 @@ pub enum Message {
     StatusReply(String),
     Events(String),
     Event(String),
+    StateRequest(StateRequest),
+    StateAnswer(StateAnswer),
+    StateUpcall(StateUpcall),
     Unknown { kind: u16, body: Bytes },
 }
 
@@ -77,6 +80,9 @@ impl Message {
             Self::StatusReply(_) => FrameType::StatusReply,
             Self::Events(_) => FrameType::Events,
             Self::Event(_) => FrameType::Event,
+            Self::StateRequest(request) => request.frame_type(),
+            Self::StateAnswer(answer) => answer.frame_type(),
+            Self::StateUpcall(upcall) => upcall.frame_type(),
             Self::Unknown { kind, .. } => return *kind,
         };
         frame_type.into()
@@ -112,7 +118,19 @@ impl Message {
             FrameType::Events => Self::Events(utf8(&body)?),
             FrameType::Event => Self::Event(utf8(&body)?),
             FrameType::Unrecognised(kind) => Self::Unknown { kind, body },
+            of_state => Self::get_state(of_state, rest)?,
         })
+    }
+
+    fn get_state(frame_type: FrameType, body: &mut &[u8]) -> Result<Self, Malformed> {
+        if let Some(request) = StateRequest::get(frame_type, body)? {
+            return Ok(Self::StateRequest(request));
+        }
+        if let Some(answer) = StateAnswer::get(frame_type, body)? {
+            return Ok(Self::StateAnswer(answer));
+        }
+        let upcall = StateUpcall::get(frame_type, body)?;
+        upcall.map(Self::StateUpcall).ok_or(Malformed("its type has no body"))
     }
 
     fn put_body(&self, out: &mut BytesMut) -> Result<(), EncodeError> {
@@ -132,6 +150,9 @@ impl Message {
             Self::StatusReply(json) | Self::Events(json) | Self::Event(json) => {
                 out.put_slice(json.as_bytes())
             }
+            Self::StateRequest(request) => request.put(out)?,
+            Self::StateAnswer(answer) => answer.put(out)?,
+            Self::StateUpcall(upcall) => upcall.put(out)?,
             Self::Unknown { body, .. } => out.put_slice(body),
         }
         Ok(())

@@ -14,6 +14,7 @@ mod message;
 mod numbered;
 mod register;
 mod renew;
+mod state;
 mod upcall;
 
 pub use self::attrs::Attrs;
@@ -25,6 +26,12 @@ pub use self::hello::{Hello, Welcome};
 pub use self::message::{Message, decode, encode};
 pub use self::register::{Known, RegisterItem, Registered, Target, descriptors};
 pub use self::renew::RenewItem;
+pub use self::state::{
+    Access, Cancel, Close, Contention, Deny, Done, Extend, Extended, GrantFlags, Identity, Json, Keep, Lease,
+    LeaseId, LeaseKind, Leased, Lock, LockConflict, LockGranted, LockKind, LockTest, Locked, Means, Open,
+    OpenChange, OpenGranted, Opened, Recall, Return, Revoked, ShownFlags, StateAnswer, StateBegin,
+    StateBegun, StateQuery, StateRequest, StateShown, StateUpcall, Terms, Unlock, Who,
+};
 pub use self::upcall::{UpcallBatch, UpcallItem};
 
 /// First bytes of every HELLO.
@@ -59,3 +66,5 @@ pub const MAX_TEXT: usize = 1024;
 pub const FEATURE_DESCRIPTORS: u64 = 1 << 0;
 /// Feature bit: interests in directories may ask for names.
 pub const FEATURE_NAMES: u64 = 1 << 1;
+/// Feature bit: opens, leases and locks.
+pub const FEATURE_STATE: u64 = 1 << 2;

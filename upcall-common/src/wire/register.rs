@@ -68,11 +68,7 @@ pub enum Known {
 
 /// How many descriptors accompany a REGISTER frame with these items.
 pub fn descriptors(items: &[RegisterItem]) -> usize {
-    let places = items.iter().filter_map(|item| match item.target {
-        Target::Descriptor(place) => Some(usize::from(place) + 1),
-        _ => None,
-    });
-    places.max().unwrap_or(0)
+    items.iter().map(|item| item.target.descriptors()).max().unwrap_or(0)
 }
 
 impl RegisterItem {
@@ -123,7 +119,15 @@ impl RegisterItem {
 }
 
 impl Target {
-    fn put(&self, out: &mut BytesMut) -> Result<(), EncodeError> {
+    /// How many descriptors accompany a frame in which this is the last to need one.
+    pub fn descriptors(&self) -> usize {
+        match self {
+            Self::Descriptor(place) => usize::from(*place) + 1,
+            _ => 0,
+        }
+    }
+
+    pub(super) fn put(&self, out: &mut BytesMut) -> Result<(), EncodeError> {
         match self {
             Self::Path(path) => {
                 out.put_u8(1);
@@ -151,7 +155,7 @@ impl Target {
         Ok(())
     }
 
-    fn get(item: &mut &[u8]) -> Result<Self, Malformed> {
+    pub(super) fn get(item: &mut &[u8]) -> Result<Self, Malformed> {
         Ok(match item.try_get_u8()? {
             1 => Self::Path(bytes16(item)?.to_vec()),
             2 => {

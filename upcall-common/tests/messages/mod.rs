@@ -1,5 +1,7 @@
 //! Strategies for messages.
 
+mod state;
+
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -35,7 +37,7 @@ fn attrs() -> impl Strategy<Value = Attrs> {
 }
 
 fn code() -> impl Strategy<Value = Code> {
-    (0_u16..25).prop_map(Code::from)
+    (0_u16..Code::ALL.len() as u16 + 5).prop_map(Code::from)
 }
 
 fn target() -> impl Strategy<Value = Target> {
@@ -122,6 +124,10 @@ fn welcome() -> impl Strategy<Value = Welcome> {
 
 /// Messages whose bodies may grow at the end.
 pub(crate) fn extensible() -> impl Strategy<Value = Message> {
+    prop_oneof![14 => basic(), 25 => state::extensible()]
+}
+
+fn basic() -> impl Strategy<Value = Message> {
     let renew = any::<(u64, u32)>().prop_map(|(interest, lifetime_ms)| RenewItem { interest, lifetime_ms });
     prop_oneof![
         hello().prop_map(Message::Hello),
@@ -145,12 +151,13 @@ pub(crate) fn extensible() -> impl Strategy<Value = Message> {
 pub(crate) fn message() -> impl Strategy<Value = Message> {
     let payload = || vec(any::<u8>(), 0..=MAX_PING);
     prop_oneof![
-        14 => extensible(),
+        39 => extensible(),
         1 => payload().prop_map(|bytes| Message::Ping(bytes.into())),
         1 => payload().prop_map(|bytes| Message::Pong(bytes.into())),
         1 => ".{0,60}".prop_map(Message::StatusReply),
         1 => ".{0,60}".prop_map(Message::Events),
         1 => ".{0,60}".prop_map(Message::Event),
-        1 => (20_u16.., payload()).prop_map(|(kind, body)| Message::Unknown { kind, body: body.into() }),
+        1 => state::shown(),
+        1 => (FrameType::ALL.len() as u16 + 1.., payload()).prop_map(|(kind, body)| Message::Unknown { kind, body: body.into() }),
     ]
 }

@@ -5,10 +5,13 @@ use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
 
 use nix::errno::Errno;
 use nix::sys::statfs::{BTRFS_SUPER_MAGIC, fstatfs};
+use serde::Deserialize;
 
+use super::Resolved;
 use super::inode::{Kind, kind};
 use super::root::{Availability, Lasting, NoRoot, Root};
-use crate::mounts::Table;
+use crate::mounts;
+use crate::state::Switches;
 
 /// The inode number of every btrfs subvolume's root.
 const BTRFS_SUBVOLUME_ROOT: u64 = 256;
@@ -19,10 +22,60 @@ pub enum ExportError {
     Empty,
     #[error("cannot export {}: it does not exist; create it or correct the path", .0.display())]
     Missing(PathBuf),
+    #[error("{} is exported twice, and not for the same: name it once, with all that clients may hold there", .0.display())]
+    Differs(PathBuf),
     #[error("cannot export {}: it is neither a directory nor a regular file", .0.display())]
     NotAFile(PathBuf),
     #[error("cannot export {}: cannot {tried}", path.display())]
     Io { path: PathBuf, tried: &'static str, source: io::Error },
+}
+
+/// What is to be exported, as the configuration has it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(from = "Spelling")]
+pub struct ExportSpec {
+    pub path: PathBuf,
+    /// What clients may hold there.
+    pub switches: Switches,
+}
+
+impl From<PathBuf> for ExportSpec {
+    fn from(path: PathBuf) -> Self {
+        Self { path, switches: Switches::default() }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(
+    untagged,
+    expecting = "an export is a path, or a table with `path` and any of `leases`, `shares` and `locks`"
+)]
+enum Spelling {
+    Path(PathBuf),
+    Table(Table),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Table {
+    path: PathBuf,
+    #[serde(default)]
+    leases: bool,
+    #[serde(default)]
+    shares: bool,
+    #[serde(default)]
+    locks: bool,
+}
+
+impl From<Spelling> for ExportSpec {
+    fn from(spelling: Spelling) -> Self {
+        match spelling {
+            Spelling::Path(path) => path.into(),
+            Spelling::Table(Table { path, leases, shares, locks }) => {
+                Self { path, switches: Switches { leases, shares, locks } }
+            }
+        }
+    }
 }
 
 /// A directory tree, or a single file, that the administrator has enabled. Its root is open only while somebody
@@ -34,6 +87,7 @@ pub struct Export {
     path: PathBuf,
     lasting: Lasting,
     kind: Kind,
+    switches: Switches,
     /// The root was that of a mount.
     mounted: bool,
     whole_filesystem: bool,
@@ -47,10 +101,15 @@ pub struct Exports(Vec<Export>);
 
 impl Exports {
     /// Looks at each path. One that was named twice, or by two names, counts once.
-    pub fn open(paths: &[PathBuf]) -> Result<Self, ExportError> {
-        let mut exports: Vec<Export> = Vec::with_capacity(paths.len());
-        for path in paths {
-            let export = Export::new(path)?;
+    pub fn open(specs: &[ExportSpec]) -> Result<Self, ExportError> {
+        let mut exports: Vec<Export> = Vec::with_capacity(specs.len());
+        for spec in specs {
+            let export = Export::new(spec)?;
+            // Which name a client uses must not decide what it may hold.
+            let differs = |other: &Export| other.path == export.path && other.switches != export.switches;
+            if exports.iter().any(differs) {
+                return Err(ExportError::Differs(export.path));
+            }
             let known = |other: &Export| other.path == export.path && other.given == export.given;
             if !exports.iter().any(known) {
                 exports.push(export);
@@ -62,6 +121,18 @@ impl Exports {
     /// In the order that [`super::Resolved::export`] counts in.
     pub fn roots(&self) -> &[Export] {
         &self.0
+    }
+
+    /// What clients may hold somewhere.
+    pub fn switches(&self) -> Switches {
+        self.0.iter().fold(Switches::default(), |all, export| all.union(export.switches))
+    }
+
+    /// The innermost export that a file lies in by its real path; where the kernel knows none, the one it was found in.
+    pub fn innermost(&self, found: &Resolved) -> usize {
+        let path = found.path();
+        let above = path.as_deref().map(|path| self.above(path)).unwrap_or_default();
+        above.first().map_or(found.export, |beneath| beneath.index)
     }
 
     /// Looks whether each export is still there; the log says what has changed. Blocks.
@@ -95,14 +166,15 @@ pub(super) struct Beneath<'a> {
 }
 
 impl Export {
-    fn new(given: &Path) -> Result<Self, ExportError> {
-        let failed = |tried| move |source| ExportError::Io { path: given.to_owned(), tried, source };
+    fn new(spec: &ExportSpec) -> Result<Self, ExportError> {
+        let ExportSpec { path: given, switches } = spec;
+        let failed = |tried| move |source| ExportError::Io { path: given.clone(), tried, source };
         let path = fs::canonicalize(given).map_err(|source| match source.kind() {
-            io::ErrorKind::NotFound => ExportError::Missing(given.to_owned()),
+            io::ErrorKind::NotFound => ExportError::Missing(given.clone()),
             _ => failed("resolve its path")(source),
         })?;
         let root = Root::open(&path).map_err(|error| match error {
-            NoRoot::Unavailable(_) => ExportError::Missing(given.to_owned()),
+            NoRoot::Unavailable(_) => ExportError::Missing(given.clone()),
             NoRoot::Errno(errno) => failed("open it")(errno.into()),
         })?;
         let kind = kind(&root).map_err(failed("look at it"))?;
@@ -116,6 +188,7 @@ impl Export {
             whole_filesystem: is_whole_filesystem(&root).map_err(failed("find its mount"))?,
             path,
             kind,
+            switches: *switches,
             availability: AtomicU8::new(Availability::Available as u8),
         })
     }
@@ -167,6 +240,11 @@ impl Export {
         &self.path
     }
 
+    /// What clients may hold there.
+    pub fn switches(&self) -> Switches {
+        self.switches
+    }
+
     /// A directory tree, not a single file.
     pub fn is_tree(&self) -> bool {
         self.kind == Kind::Directory
@@ -194,7 +272,7 @@ fn is_whole_filesystem(root: &Root) -> io::Result<bool> {
     }
     // The root of a bind mount is the root of a mount, but not of the filesystem.
     let mount = root.mount;
-    Ok(mount.is_root && Table::read()?.mounts().any(|it| it.id == mount.id && it.root == "/"))
+    Ok(mount.is_root && mounts::Table::read()?.mounts().any(|it| it.id == mount.id && it.root == "/"))
 }
 
 #[cfg(test)]

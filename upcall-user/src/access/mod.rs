@@ -12,13 +12,15 @@ mod inode;
 mod links;
 mod locate;
 mod near;
+mod open;
 mod principal;
 mod resolve;
 mod root;
 mod walk;
 
+pub use self::open::{Openable, is_writable, resolve_open};
 pub use error::AccessError;
-pub use exports::{Export, ExportError, Exports};
+pub use exports::{Export, ExportError, ExportSpec, Exports};
 pub use principal::{Principal, PrincipalError};
 pub use resolve::{Resolved, Target, resolve, resolve_batch, verify_handle};
 pub use root::Availability;

@@ -1,17 +1,21 @@
 //! `upcall status`: the daemon's state.
 
-use std::io::Write;
+use std::{io::Write, path::PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Args;
 use serde_json::Value;
 
-use super::ConnectArgs;
+use super::{ConnectArgs, absolute, state};
 
 #[derive(Debug, Args)]
 pub(super) struct StatusArgs {
     #[command(flatten)]
     connect: ConnectArgs,
+    /// Print what clients hold instead: of a file, or everything
+    #[arg(long, value_name = "PATH", num_args = 0..=1)]
+    #[expect(clippy::option_option, reason = "without the option, without a path, with one")]
+    state: Option<Option<PathBuf>>,
     /// One JSON object on one line
     #[arg(long)]
     json: bool,
@@ -19,6 +23,16 @@ pub(super) struct StatusArgs {
 
 pub(super) async fn run(args: StatusArgs) -> Result<()> {
     let (client, _upcalls) = args.connect.client("upcall status", false).await?;
+    if let Some(path) = &args.state {
+        let pages = client.query_state(path.as_deref().map(absolute).transpose()?).await?;
+        let shown = state::join(&pages)?;
+        let mut out = std::io::stdout().lock();
+        match args.json {
+            true => writeln!(out, "{shown}")?,
+            false => state::shown(&mut out, &shown)?,
+        }
+        return Ok(());
+    }
     let text = client.status().await?;
     let mut out = std::io::stdout().lock();
     if args.json {
@@ -45,7 +59,7 @@ pub(super) async fn run(args: StatusArgs) -> Result<()> {
         None => writeln!(out, "pinned     no: after a restart clients resync")?,
     }
     for export in status["exports"].as_array().into_iter().flatten() {
-        writeln!(out, "export     {}", plain(export))?;
+        writeln!(out, "export     {}{}", plain(&export["path"]), held(export))?;
     }
     for export in status["exports_unavailable"].as_array().into_iter().flatten() {
         writeln!(out, "           not available: {}: {}", plain(&export["export"]), plain(&export["why"]))?;
@@ -74,6 +88,9 @@ pub(super) async fn run(args: StatusArgs) -> Result<()> {
     )?;
     writeln!(out, "scans      {} (ring full {} times)", hub["scans"], kernel["ring_full"])?;
     writeln!(out, "events     {} written, {} lost", kernel["events"], kernel["events_lost"])?;
+    if status["state"].is_object() {
+        writeln!(out, "state      {}", state::summary(&status["state"]))?;
+    }
     for client in hub["clients"].as_array().into_iter().flatten() {
         writeln!(
             out,
@@ -92,6 +109,13 @@ pub(super) async fn run(args: StatusArgs) -> Result<()> {
         )?;
     }
     Ok(())
+}
+
+/// What clients may hold there.
+fn held(export: &Value) -> String {
+    let on: Vec<&str> =
+        ["leases", "shares", "locks"].into_iter().filter(|what| export[what] == true).collect();
+    if on.is_empty() { String::new() } else { format!(" ({})", on.join(", ")) }
 }
 
 fn plain(value: &Value) -> String {

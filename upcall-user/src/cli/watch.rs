@@ -1,6 +1,6 @@
 //! `upcall watch`: registers, and prints upcalls as they come.
 
-use std::{io::Write, path::PathBuf};
+use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use upcall_client::{Attrs, EntryName, Names, Notice, Watch};
 use upcall_common::change;
 
-use super::ConnectArgs;
+use super::{ConnectArgs, absolute, state};
 
 #[derive(Debug, Args)]
 pub(super) struct WatchArgs {
@@ -29,6 +29,8 @@ pub(super) struct WatchArgs {
     /// Of directories: print which entries have changed
     #[arg(long)]
     names: bool,
+    #[command(flatten)]
+    lease: state::LeaseArgs,
     /// One JSON object a line
     #[arg(long)]
     json: bool,
@@ -41,8 +43,12 @@ fn change_bit(name: &str) -> Result<u32> {
     })
 }
 
-pub(super) async fn run(args: WatchArgs) -> Result<()> {
-    let paths = args.paths.iter().map(absolute).collect::<Result<Vec<_>>>()?;
+pub(super) async fn run(args: WatchArgs) -> Result<ExitCode> {
+    let paths = args.paths.iter().map(|path| absolute(path)).collect::<Result<Vec<_>>>()?;
+    if let Some(kind) = args.lease.lease {
+        let [path] = &*paths else { bail!("a lease is of one file") };
+        return state::lease(kind, &args.lease, path, &args.connect, args.json).await;
+    }
     let mask = if args.mask.is_empty() {
         change::ANY | change::VOLATILE
     } else {
@@ -68,13 +74,7 @@ pub(super) async fn run(args: WatchArgs) -> Result<()> {
         seen += u64::from(matches!(notice, Notice::Upcall { .. }));
         show(args.json, &paths, &notice)?;
     }
-    Ok(())
-}
-
-/// The daemon knows nothing of this process's working directory. The last component is not resolved: the
-/// daemon does that as this user.
-fn absolute(path: &PathBuf) -> Result<PathBuf> {
-    std::path::absolute(path).with_context(|| format!("cannot make {} absolute", path.display()))
+    Ok(ExitCode::SUCCESS)
 }
 
 fn show(as_json: bool, paths: &[PathBuf], notice: &Notice) -> Result<()> {

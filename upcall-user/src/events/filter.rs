@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::LiveEvent;
+use super::Event;
 
 /// All that are given must match.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
@@ -21,14 +21,18 @@ impl EventFilter {
         if text.trim().is_empty() { Ok(Self::default()) } else { serde_json::from_str(text) }
     }
 
-    pub fn passes(&self, event: &LiveEvent) -> bool {
-        self.pid.is_none_or(|pid| pid == event.pid)
-            && (self.comm.is_none() || self.comm == event.comm)
-            && self.op.as_ref().is_none_or(|op| op == event.op)
+    pub fn passes(&self, event: &Event) -> bool {
+        let (op, path, comm) = match event {
+            Event::Change(change) => (change.op, &change.path, change.comm.as_ref()),
+            Event::State(state) => (state.op.name(), &state.path, None),
+        };
+        self.pid.is_none_or(|pid| pid == event.pid())
+            && (self.comm.is_none() || self.comm.as_ref() == comm)
+            && self.op.as_ref().is_none_or(|wanted| wanted == op)
             && self
                 .path
                 .as_ref()
-                .is_none_or(|prefix| event.path.as_ref().is_some_and(|path| path.starts_with(prefix)))
+                .is_none_or(|prefix| path.as_ref().is_some_and(|path| path.starts_with(prefix)))
     }
 }
 

@@ -3,6 +3,7 @@
 mod filter;
 mod once;
 mod record;
+mod state;
 
 use std::{
     os::fd::AsRawFd,
@@ -10,12 +11,49 @@ use std::{
 };
 
 use aya::maps::{MapData, RingBuf};
+use serde::Serialize;
 use tokio::sync::{broadcast, watch};
 
 pub use filter::EventFilter;
-pub use record::{LiveEvent, SharedEvent};
+pub use record::LiveEvent;
+pub use state::{StateEvent, StateOp, What, Whom};
 
 use crate::{hub::Hub, mounts::Table, source::Flags, sys::readiness};
+
+/// What `upcall debug` shows.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub enum Event {
+    Change(LiveEvent),
+    State(StateEvent),
+}
+
+pub type SharedEvent = Arc<Event>;
+
+/// The event with what only its reader can know.
+#[derive(Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    event: &'a Event,
+    /// Events that this reader was too slow for, so far.
+    lost: u64,
+}
+
+impl Event {
+    /// Of the process that it is of; 0: unknown.
+    pub fn pid(&self) -> u32 {
+        match self {
+            Self::Change(change) => change.pid,
+            Self::State(state) => state.pid,
+        }
+    }
+
+    /// `lost`: events that this reader was too slow for.
+    pub fn to_json(&self, lost: u64) -> String {
+        // Plain fields only: it cannot fail.
+        serde_json::to_string(&Shown { event: self, lost }).unwrap_or_default()
+    }
+}
 
 /// Events that a slow looker may lag behind before it loses some.
 pub const BACKLOG: usize = 16_384;
@@ -78,7 +116,7 @@ pub async fn run(
             {
                 event.set_audience(hub.audience(&event.key(), event.bits(), event.pid));
                 // Nobody looks any more: just as well.
-                let _ = out.send(Arc::new(event));
+                let _ = out.send(Arc::new(Event::Change(event)));
             }
             count += 1;
             if count == TURN {

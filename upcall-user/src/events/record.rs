@@ -1,6 +1,6 @@
 //! From the kernel's record to an event that a person reads.
 
-use std::{os::unix::fs::MetadataExt, sync::Arc};
+use std::os::unix::fs::MetadataExt;
 
 use serde::Serialize;
 use upcall_common::{
@@ -9,8 +9,6 @@ use upcall_common::{
 };
 
 use crate::mounts::Table;
-
-pub type SharedEvent = Arc<LiveEvent>;
 
 /// One change, as `upcall debug --json` prints it.
 #[derive(Clone, Debug, Serialize)]
@@ -41,15 +39,6 @@ pub struct LiveEvent {
     subvolume: u32,
     #[serde(skip)]
     bits: u32,
-}
-
-/// The event with what only its reader can know.
-#[derive(Serialize)]
-struct Shown<'a> {
-    #[serde(flatten)]
-    event: &'a LiveEvent,
-    /// Events that this reader was too slow for, so far.
-    lost: u64,
 }
 
 impl LiveEvent {
@@ -98,12 +87,6 @@ impl LiveEvent {
 
     pub(super) fn set_audience(&mut self, (interested, told): (usize, usize)) {
         (self.interested, self.told) = (interested, told);
-    }
-
-    /// `lost`: events that this reader was too slow for.
-    pub fn to_json(&self, lost: u64) -> String {
-        // Plain fields only: it cannot fail.
-        serde_json::to_string(&Shown { event: self, lost }).unwrap_or_default()
     }
 }
 

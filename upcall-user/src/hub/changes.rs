@@ -5,7 +5,10 @@ use upcall_common::{
     change::{ALL, EARLY, FORGET, NET, NLINK},
 };
 
-use super::{ClientIndex, Gone, Hub, Names, State, registry::Taken};
+use super::{
+    ClientIndex, Gone, Hub, Names, State,
+    registry::{Provenance, Taken},
+};
 
 /// An upcall that is ready to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +20,8 @@ pub struct Upcall {
     pub attrs: Option<Attrs>,
     pub ended: bool,
     pub names: Names,
+    /// For who has come by [`Hub::join`].
+    pub provenance: Option<Provenance>,
 }
 
 impl Hub {
@@ -98,6 +103,7 @@ impl Hub {
                 attrs: state.slots.get(it.slot).and_then(|slot| slot.attrs(it.version)),
                 ended: it.ended,
                 names: it.names,
+                provenance: it.provenance,
             })
             .collect();
         state.dropped(dropped, State::release);

@@ -88,6 +88,11 @@ impl Clients {
         self.0.get(&index).and_then(|client| client.process.as_ref()).is_some_and(Process::lives)
     }
 
+    pub(super) fn is_process(&self, index: ClientIndex, tgid: u32) -> bool {
+        let process = self.0.get(&index).and_then(|client| client.process.as_ref());
+        process.is_some_and(|process| process.tgid() == tgid && process.lives())
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = (ClientIndex, &Client)> {
         self.0.iter().map(|(index, client)| (*index, client))
     }

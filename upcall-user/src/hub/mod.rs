@@ -29,12 +29,13 @@ mod tests;
 use std::{
     collections::HashMap,
     ops::Range,
+    os::fd::BorrowedFd,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use tokio::sync::Notify;
-use upcall_common::abi::Key;
+use upcall_common::abi::{Key, Probe};
 
 pub use changes::Upcall;
 pub use clients::{ClientInfo, Process};
@@ -43,7 +44,7 @@ pub use index::{Bucket, Index};
 pub use kernel::{Kernel, KernelCounts};
 pub use names::{Directory, Mark, Named, Names, Waiting};
 pub use register::{RegisterError, Registered, Wanted};
-pub use registry::{Account, ClientIndex, NoInterest, Origin, Wish};
+pub use registry::{Account, ClientIndex, NoInterest, Origin, Provenance, Wish};
 pub use settle::Gone;
 pub use slots::{Slots, Words};
 pub use status::{ClientStatus, HubStatus, Totals};
@@ -148,8 +149,21 @@ impl Hub {
         if state.clients.len() >= state.limits.clients {
             return None;
         }
-        let index = state.registry.connect(process.as_ref().map(Process::tgid));
+        let index = state.registry.connect(process.as_ref().map(Process::tgid), false);
         Some((index, state.clients.insert(index, info, process)))
+    }
+
+    /// The daemon itself, beside those that may come, is told of changes as well; and by whom they are.
+    pub fn join(&self, info: ClientInfo) -> (ClientIndex, Arc<Notify>) {
+        let mut state = self.lock();
+        state.limits.clients += 1;
+        let index = state.registry.connect(None, true);
+        (index, state.clients.insert(index, info, None))
+    }
+
+    /// Whether the client is known to be this process, which lives.
+    pub fn is_process(&self, client: ClientIndex, tgid: u32) -> bool {
+        self.lock().clients.is_process(client, tgid)
     }
 
     /// Ends what a client is told. The dispatcher takes its interests away, in steps.
@@ -160,6 +174,11 @@ impl Hub {
         state.leaving.push(client);
         drop(state);
         self.rescheduled.notify_one();
+    }
+
+    /// Which inode an open descriptor of this process is.
+    pub fn identify(&self, fd: BorrowedFd<'_>) -> Result<Probe, RegisterError> {
+        self.lock().identify(&[fd]).pop().unwrap_or(Err(RegisterError::Unsupported))
     }
 
     pub fn unregister(&self, client: ClientIndex, interest: u64) -> Result<(), NoInterest> {

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use slab::Slab;
 use upcall_common::{
     abi::{Originator, Probe},
-    change::{ALWAYS, FORGET},
+    change::{ALWAYS, DATA, FORGET},
 };
 
 pub use account::Account;
@@ -58,6 +58,8 @@ struct Client {
     waiting_bytes: usize,
     /// The process behind the connection, while it is known to live.
     process: Option<u32>,
+    /// Of the changes that wait, for who asked.
+    provenance: Option<HashMap<InterestIndex, Provenance>>,
     /// The connection is gone: nothing is told any more, and its interests are about to go.
     left: bool,
 }
@@ -68,6 +70,25 @@ impl Client {
         self.turns += 1;
         self.queue.insert(self.turns, index);
         self.turns
+    }
+}
+
+/// Where changes that wait come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Provenance {
+    /// Who made them all.
+    pub originator: Originator,
+    /// Those that came without a change of contents.
+    pub apart: u32,
+}
+
+impl Provenance {
+    fn of(changes: u32, originator: Originator) -> Self {
+        Self { originator, apart: if changes & DATA == 0 { changes } else { 0 } }
+    }
+
+    fn and(self, other: Self) -> Self {
+        Self { originator: self.originator.and(other.originator), apart: self.apart | other.apart }
     }
 }
 
@@ -95,8 +116,10 @@ pub struct Registry {
 }
 
 impl Registry {
-    pub fn connect(&mut self, process: Option<u32>) -> ClientIndex {
-        self.clients.insert(Client { process, ..Client::default() })
+    /// `provenance`: it is told of that, too.
+    pub fn connect(&mut self, process: Option<u32>, provenance: bool) -> ClientIndex {
+        let provenance = provenance.then(HashMap::new);
+        self.clients.insert(Client { process, provenance, ..Client::default() })
     }
 
     /// The client's connection is gone. Its index is free only when [`Registry::clear`] has taken its
@@ -196,6 +219,9 @@ impl Registry {
             if interest.pending != 0 {
                 owner.queue.remove(&interest.turn);
             }
+            if let Some(provenance) = &mut owner.provenance {
+                provenance.remove(&index);
+            }
             // What will never be told was suppressed, so that the account still adds up.
             owner.account.suppressed += interest.pending_marks;
             if let Some(mut names) = names {
@@ -249,6 +275,10 @@ impl Registry {
                 interest.turn = client.enqueue(index);
             }
             interest.pending |= told;
+            if let Some(provenance) = &mut client.provenance {
+                let new = Provenance::of(told, originator);
+                provenance.entry(index).and_modify(|it| *it = it.and(new)).or_insert(new);
+            }
         });
     }
 

@@ -2,6 +2,7 @@
 
 mod adopt;
 mod gone;
+mod joined;
 mod names;
 mod register;
 mod under_way;

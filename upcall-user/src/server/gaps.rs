@@ -46,7 +46,7 @@ impl Gaps {
     }
 
     /// Changes with each gap.
-    pub(super) fn subscribe(&self) -> watch::Receiver<u64> {
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.count.subscribe()
     }
 }

@@ -1,11 +1,16 @@
 //! The only code that talks to sockets: listens, and runs one session per client.
 
+mod events;
+mod feed;
 mod gaps;
+mod kind;
+mod link;
 mod listen;
 mod outlet;
 mod register;
 mod requests;
 mod session;
+mod state;
 mod stream;
 mod transport;
 
@@ -15,12 +20,14 @@ use tokio::sync::{broadcast, watch};
 
 use crate::{
     access::{Exports, Principal},
+    arbiter::Arbiter,
     events::{EventSwitch, SharedEvent},
     hub::Hub,
     names::Namer,
 };
 
 pub use gaps::Gaps;
+pub use link::Link;
 pub use listen::{ListenError, Listeners};
 pub use outlet::Outlets;
 pub use register::STEPS_AT_ONCE;
@@ -31,6 +38,8 @@ pub struct Service {
     pub exports: Arc<Exports>,
     pub namer: Arc<Namer>,
     pub outlets: Arc<Outlets>,
+    /// Holds state for clients, where that is enabled.
+    pub arbiter: Option<Arbiter>,
     /// Whom a peer over plaintext TCP counts as.
     pub tcp_principal: Principal,
     pub epoch: u64,

@@ -36,7 +36,22 @@ struct State {
     rest: BytesMut,
     /// The session answers nothing: an interest's first upcall must not come before the answer that names it.
     open: bool,
+    /// Frames of what is held for the client that came while it was not, or while there was no room.
+    told: BytesMut,
+    over: Option<Over>,
 }
+
+/// Why the connection has to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Over {
+    /// Another one has taken over.
+    Superseded,
+    /// Too much waits for it.
+    Slow,
+}
+
+/// Most bytes that wait for a client of what is held for it; no frame is lost in silence, so the connection is.
+const MOST_TOLD: usize = 1 << 20;
 
 impl Outlet {
     pub(super) fn new(stream: Arc<Stream>) -> Self {
@@ -48,9 +63,42 @@ impl Outlet {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether others than the session may send.
-    pub(super) fn set_open(&self, open: bool) {
-        self.lock().open = open;
+    /// From now on only the session sends. Why it has to end, if it has to.
+    pub(super) fn close(&self) -> Option<Over> {
+        let mut state = self.lock();
+        state.open = false;
+        state.over
+    }
+
+    /// Others may send, too; false: first the session has to.
+    pub(super) fn open(&self) -> bool {
+        let mut state = self.lock();
+        state.open = state.told.is_empty() && state.over.is_none();
+        state.open
+    }
+
+    /// Sends a frame, or keeps it in its order; false: the session must see to it.
+    pub(super) fn tell(&self, frame: &BytesMut) -> bool {
+        let mut state = self.lock();
+        if state.open && state.rest.is_empty() && state.told.is_empty() {
+            // An error is the session's to find.
+            return state.write(&self.stream, frame.clone()).is_ok_and(|sent| sent);
+        }
+        if state.told.len() + frame.len() > MOST_TOLD {
+            state.told = BytesMut::new();
+            state.over.get_or_insert(Over::Slow);
+        } else if state.over.is_none() {
+            state.told.extend_from_slice(frame);
+        }
+        false
+    }
+
+    pub(super) fn take_told(&self) -> BytesMut {
+        std::mem::take(&mut self.lock().told)
+    }
+
+    pub(super) fn supersede(&self) {
+        self.lock().over.get_or_insert(Over::Superseded);
     }
 
     /// Writes a frame; true if nothing is left for [`Outlet::flush`].

@@ -100,8 +100,12 @@ fn target(item: RegisterItem, descriptors: &mut [Option<OwnedFd>]) -> Result<Tar
     if item.mask == 0 || item.mask & !change::ALL != 0 {
         return Err(Code::BadMask);
     }
+    named(item.target, descriptors)
+}
+
+pub(super) fn named(target: WireTarget, descriptors: &mut [Option<OwnedFd>]) -> Result<Target, Code> {
     let path = |bytes| PathBuf::from(OsString::from_vec(bytes));
-    match item.target {
+    match target {
         WireTarget::Path(bytes) => Ok(Target::Path(path(bytes))),
         WireTarget::Handle { anchor, handle_type, handle } => {
             Ok(Target::Handle { anchor: path(anchor), handle_type, bytes: handle })
@@ -159,7 +163,7 @@ fn wanted<'a>(found: &'a mut Resolved, terms: &Terms) -> Wanted<'a> {
     }
 }
 
-fn refusal(error: &AccessError) -> Code {
+pub(super) fn refusal(error: &AccessError) -> Code {
     match error {
         AccessError::NotExported(_) => Code::NotExported,
         AccessError::NotPermitted(_) => Code::NotPermitted,
@@ -169,7 +173,7 @@ fn refusal(error: &AccessError) -> Code {
         AccessError::BadName(_) => Code::BadName,
         AccessError::Unsupported(_) => Code::Unsupported,
         AccessError::Internal { .. } => {
-            tracing::error!(%error, "cannot find a file to watch");
+            tracing::error!(%error, "cannot find a file");
             Code::Internal
         }
     }

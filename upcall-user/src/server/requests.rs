@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     access::{Export, Exports},
+    arbiter::Query,
     events::EventFilter,
     hub::{ClientIndex, Hub, NoInterest},
 };
@@ -24,13 +25,15 @@ pub(super) enum Answer {
     Barrier,
     /// Start a stream of events.
     Events(EventFilter),
+    /// Show what is held.
+    Show(Query),
     Nothing,
     /// Close the connection with this reason.
     End(Code, String),
 }
 
 impl Answer {
-    fn error(code: Code, message: impl Into<String>) -> Self {
+    pub(super) fn error(code: Code, message: impl Into<String>) -> Self {
         Self::Frame(Message::Error { code, message: message.into() })
     }
 }
@@ -66,7 +69,7 @@ pub(super) async fn answer(
             let reason = "only root, or the daemon's own user, over the Unix socket";
             Answer::error(Code::NotPermitted, reason)
         }
-        Message::Status => Answer::Frame(Message::StatusReply(status(service))),
+        Message::Status => Answer::Frame(Message::StatusReply(status(service).await)),
         Message::Events(filter) => match EventFilter::parse(&filter) {
             Ok(filter) => Answer::Events(filter),
             Err(error) => Answer::End(Code::Malformed, format!("bad event filter: {error}")),
@@ -85,11 +88,16 @@ fn too_large(items: usize) -> Answer {
     Answer::error(Code::BatchTooLarge, format!("{items} items; a request may have {MAX_ITEMS}"))
 }
 
-fn status(service: &Service) -> String {
+async fn status(service: &Service) -> String {
+    let state = match &service.arbiter {
+        Some(arbiter) => arbiter.summary().await,
+        None => None,
+    };
     let mut status = service.about.clone();
     match (status.as_object_mut(), serde_json::to_value(service.hub.status())) {
         (Some(fields), Ok(hub)) => {
             fields.insert("exports_unavailable".into(), unavailable(&service.exports));
+            fields.insert("state".into(), state.unwrap_or_default());
             fields.insert("hub".into(), hub);
         }
         (_, Err(error)) => tracing::error!(%error, "cannot describe the daemon's state"),

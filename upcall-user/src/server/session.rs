@@ -4,24 +4,26 @@ use std::{io, sync::Arc};
 
 use bytes::BytesMut;
 use tokio::{
-    sync::broadcast::error::{RecvError, TryRecvError},
-    sync::{Notify, OwnedSemaphorePermit, broadcast, mpsc, watch},
+    sync::{Notify, OwnedSemaphorePermit, mpsc, watch},
     time::timeout,
 };
 use upcall_common::wire::{
-    self, Code, DecodeError, FEATURE_DESCRIPTORS, FEATURE_NAMES, Hello, MAX_BATCH, MAX_BODY, Message,
-    ResyncReason, VERSION, Welcome,
+    self, Code, DecodeError, FEATURE_DESCRIPTORS, FEATURE_NAMES, FEATURE_STATE, Hello, MAX_BATCH, MAX_BODY,
+    Message, ResyncReason, VERSION, Welcome,
 };
 
 use super::{
     Service,
+    events::{EventStream, next_events},
+    feed::{Feed, ending},
+    link::Link,
     requests::{self, Answer},
+    state::{self, Holding},
     stream::Stream,
     transport::Transport,
 };
 use crate::{
     access::Principal,
-    events::{EventFilter, SharedEvent, Watching},
     hub::{self, ClientIndex, ClientInfo, Process},
 };
 
@@ -49,7 +51,7 @@ impl Peer {
 }
 
 #[derive(Debug, thiserror::Error)]
-enum End {
+pub(super) enum End {
     #[error(transparent)]
     Io(io::Error),
     #[error("{code}: {reason}", code = .0.as_str(), reason = .1)]
@@ -58,6 +60,8 @@ enum End {
     Shutdown,
     #[error("the client has left")]
     Left,
+    #[error("another connection of the same client has taken over")]
+    Superseded,
 }
 
 impl From<io::Error> for End {
@@ -98,7 +102,9 @@ async fn converse(transport: &mut Transport, mut peer: Peer, service: Arc<Servic
         End::Io(error) if error.kind() == io::ErrorKind::ConnectionReset => {
             tracing::debug!(name, address, %end, "client disconnected")
         }
-        End::Left | End::Shutdown => tracing::debug!(name, address, %end, "client disconnected"),
+        End::Left | End::Shutdown | End::Superseded => {
+            tracing::debug!(name, address, %end, "client disconnected")
+        }
         _ => tracing::warn!(name, address, %end, "client disconnected"),
     }
     let farewell = match end {
@@ -108,13 +114,13 @@ async fn converse(transport: &mut Transport, mut peer: Peer, service: Arc<Servic
         End::Shutdown => {
             (Message::Resync { reason: ResyncReason::Shutdown, text: "the daemon ends".into() }, 0)
         }
-        End::Io(_) | End::Left => return,
+        End::Io(_) | End::Left | End::Superseded => return,
     };
     // The client may be gone or not read: then it learns from the closed connection.
     let _ = transport.write(frame(&farewell.0, farewell.1)).await;
 }
 
-fn frame(message: &Message, tag: u32) -> BytesMut {
+pub(super) fn frame(message: &Message, tag: u32) -> BytesMut {
     let mut out = BytesMut::new();
     if let Err(error) = wire::encode(message, tag, &mut out) {
         tracing::error!(%error, "an answer does not fit into a frame");
@@ -165,14 +171,17 @@ async fn greet(transport: &mut Transport, peer: &mut Peer, service: &Arc<Service
     };
     peer.info.name = hello.name;
     // Passing descriptors needs no consent.
-    peer.features = hello.features & FEATURE_NAMES | if peer.local { FEATURE_DESCRIPTORS } else { 0 };
+    let state = if service.arbiter.is_some() { FEATURE_STATE } else { 0 };
+    peer.features =
+        hello.features & (FEATURE_NAMES | state) | if peer.local { FEATURE_DESCRIPTORS } else { 0 };
     // What it missed while it was away is told when it registers; what nobody has noticed yet would not be.
     service.gaps.look(false).await;
     let Some((client, upcalls)) = service.hub.connect(peer.info.clone(), peer.process.take()) else {
         let reason = "the daemon has as many clients as it may have";
         return Err(End::Refused(Code::TooManyClients, reason.into(), tag));
     };
-    let seat = Seat { service: Arc::clone(service), client, upcalls, gaps: service.gaps.subscribe() };
+    let (gaps, holding) = (service.gaps.subscribe(), Holding::default());
+    let seat = Seat { service: Arc::clone(service), client, upcalls, gaps, holding };
     let welcome = Welcome {
         version,
         max_body: MAX_BODY,
@@ -192,6 +201,7 @@ struct Seat {
     client: ClientIndex,
     upcalls: Arc<Notify>,
     gaps: watch::Receiver<u64>,
+    holding: Holding,
 }
 
 impl Drop for Seat {
@@ -202,23 +212,16 @@ impl Drop for Seat {
     }
 }
 
-/// A stream of events that the client asked for with this tag.
-struct EventStream {
-    tag: u32,
-    filter: EventFilter,
-    /// The looker's own process: what it writes of the events must not make more of them.
-    own: u32,
-    events: broadcast::Receiver<SharedEvent>,
-    /// Events that this client was too slow for.
-    lost: u64,
-    _watching: Watching,
-}
-
 async fn work(transport: &mut Transport, peer: &Peer, seat: &mut Seat) -> End {
     let mut stream = None;
     loop {
-        if let Err(end) = turn(transport, peer, seat, &mut stream).await {
-            return end;
+        match turn(transport, peer, seat, &mut stream).await {
+            Ok(()) => {}
+            Err(End::Shutdown) => {
+                let caught_up = catch_up(transport, &seat.service, seat.client).await;
+                return caught_up.err().unwrap_or(End::Shutdown);
+            }
+            Err(end) => return end,
         }
     }
 }
@@ -230,18 +233,29 @@ async fn turn(
     seat: &mut Seat,
     stream: &mut Option<EventStream>,
 ) -> Result<(), End> {
-    let Seat { service, client, upcalls, gaps } = seat;
-    transport.outlet.set_open(false);
+    let Seat { service, client, upcalls, gaps, holding } = seat;
     let (mut shutdown, mut next_gap) = (service.shutdown.clone(), gaps.clone());
-    tell_of_gap(transport, gaps).await?;
-    let more = transport.send_upcalls(&service.hub, *client, u64::MAX).await?;
+    let mut feed =
+        Feed { hub: &service.hub, client: *client, woken: upcalls, gaps, shutdown: shutdown.clone() };
+    let more = feed.send(transport).await?;
     if let Some((tag, message)) = decode(transport)? {
-        match requests::answer(message, peer, *client, transport, service).await {
+        let answer = match message {
+            Message::StateRequest(request) => {
+                let descriptors = transport.claim(state::descriptors(&request));
+                let outlet = Arc::clone(&transport.outlet);
+                let link = Link { outlet, session: Arc::clone(upcalls), pid: peer.info.pid, client: *client };
+                let asked = state::Asked { request, tag, descriptors, link };
+                let answer = state::answer(asked, peer, service, holding);
+                feed.beside(transport, service.stall_timeout, answer).await?
+            }
+            message => requests::answer(message, peer, *client, transport, service).await,
+        };
+        match answer {
             Answer::Frame(message) => transport.write(frame(&message, tag)).await?,
             Answer::Barrier => {
                 // A gap that nobody has noticed yet must not be told behind the barrier.
                 service.gaps.look(false).await;
-                tell_of_gap(transport, gaps).await?;
+                feed.tell_of_gap(transport).await?;
                 catch_up(transport, service, *client).await?;
                 transport.write(frame(&Message::Synced, tag)).await?;
             }
@@ -250,12 +264,15 @@ async fn turn(
                 let own = peer.info.pid;
                 *stream = Some(EventStream { tag, filter, own, events, lost: 0, _watching: watching });
             }
+            Answer::Show(query) => state::send_shown(query, tag, transport, service, &mut feed).await?,
             Answer::Nothing => {}
             Answer::End(code, message) => return Err(End::Refused(code, message, tag)),
         }
         return Ok(());
     }
-    transport.outlet.set_open(true);
+    if !transport.outlet.open() {
+        return Ok(());
+    }
     tokio::select! {
         // The hub wakes a client only when its set was empty: whoever leaves some must come back for them.
         () = std::future::ready(()), if more => {}
@@ -264,20 +281,7 @@ async fn turn(
         _ = next_gap.changed() => {}
         read = transport.read() => if read? == 0 { return Err(End::Left) },
         events = next_events(stream.as_mut()) => transport.write(events).await?,
-        () = ending(&mut shutdown) => {
-            catch_up(transport, service, *client).await?;
-            return Err(End::Shutdown);
-        }
-    }
-    Ok(())
-}
-
-/// Tells the client to start anew, if the kernel side has missed something since it was last told.
-async fn tell_of_gap(transport: &mut Transport, gaps: &mut watch::Receiver<u64>) -> Result<(), End> {
-    if gaps.has_changed().unwrap_or(false) {
-        gaps.mark_unchanged();
-        let text = "the kernel skipped BPF programs".into();
-        transport.write(frame(&Message::Resync { reason: ResyncReason::SourceLost, text }, 0)).await?;
+        () = ending(&mut shutdown) => return Err(End::Shutdown),
     }
     Ok(())
 }
@@ -294,37 +298,4 @@ async fn catch_up(transport: &mut Transport, service: &Service, client: ClientIn
     let last = service.hub.last_turn(client);
     while transport.send_upcalls(&service.hub, client, last).await? {}
     Ok(())
-}
-
-/// Resolves when the daemon ends.
-async fn ending(shutdown: &mut watch::Receiver<bool>) {
-    // An error means that the sender is gone, and so the daemon.
-    let _ = shutdown.wait_for(|ending| *ending).await;
-}
-
-/// Events in one write.
-const EVENTS: usize = 256;
-
-/// The next events that pass the filter, as frames: those that are there. Never resolves without a stream.
-async fn next_events(stream: Option<&mut EventStream>) -> BytesMut {
-    let Some(stream) = stream else { return std::future::pending().await };
-    let mut out = BytesMut::new();
-    let mut received = stream.events.recv().await.map_err(|error| match error {
-        RecvError::Lagged(count) => TryRecvError::Lagged(count),
-        RecvError::Closed => TryRecvError::Closed,
-    });
-    for _ in 0..EVENTS {
-        match received {
-            Ok(event) if event.pid != stream.own && stream.filter.passes(&event) => {
-                out.unsplit(frame(&Message::Event(event.to_json(stream.lost)), stream.tag));
-            }
-            Ok(_) => {}
-            Err(TryRecvError::Lagged(count)) => stream.lost += count,
-            Err(TryRecvError::Empty) => break,
-            // The daemon ends; the shutdown branch says so.
-            Err(TryRecvError::Closed) => return std::future::pending().await,
-        }
-        received = stream.events.try_recv();
-    }
-    out
 }

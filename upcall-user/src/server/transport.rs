@@ -64,6 +64,12 @@ impl Transport {
         Ok(count)
     }
 
+    /// More may be taken in although a request is not answered: little enough, and no more descriptors than there is room
+    /// for with those of the next read.
+    pub(super) fn may_read_ahead(&self) -> bool {
+        self.inbox.len() < CHUNK && self.descriptors.len() <= socket::MAX_DESCRIPTORS
+    }
+
     /// The descriptors that came with the request just decoded, as many as it speaks of.
     pub(super) fn claim(&mut self, count: usize) -> Vec<OwnedFd> {
         let count = count.min(self.descriptors.len());
@@ -94,6 +100,14 @@ impl Transport {
         let sent = self.outlet.send_upcalls(hub, client, last)?;
         self.finish().await?;
         Ok(sent)
+    }
+
+    /// Writes what the session was told while it was busy.
+    pub(super) async fn send_told(&self) -> io::Result<()> {
+        match self.outlet.take_told() {
+            told if told.is_empty() => Ok(()),
+            told => self.write(told).await,
+        }
     }
 
     /// Writes what the socket has had no room for.

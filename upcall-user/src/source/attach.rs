@@ -3,7 +3,7 @@
 use aya::{
     Btf, Ebpf,
     maps::HashMap,
-    programs::{Program as AyaProgram, links::FdLink},
+    programs::{BtfTracePoint, Program as AyaProgram, ProgramError, links::FdLink},
 };
 
 use upcall_common::abi::maps;
@@ -146,4 +146,14 @@ impl Attacher<'_> {
         };
         attached.map_err(|error| describe(&error))
     }
+}
+
+pub(super) fn attach_tracepoint(
+    program: &mut BtfTracePoint,
+    on: &str,
+    btf: &Btf,
+) -> Result<FdLink, ProgramError> {
+    program.load(on, btf)?;
+    let link = program.attach()?;
+    program.take_link(link).map(FdLink::from)
 }

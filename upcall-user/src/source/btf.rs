@@ -1,12 +1,9 @@
 //! Offsets of kernel structure fields, from the running kernel's BTF.
 
-use std::fs;
-
-use btf_rs::{Btf, Type};
+use btf_rs::Type;
 use upcall_common::abi::{ABSENT, Offsets};
 
-/// Where the kernel publishes its type information.
-pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
+use super::types::{Types, VMLINUX, tracepoint};
 
 #[derive(Debug, thiserror::Error)]
 pub enum LayoutError {
@@ -18,31 +15,24 @@ pub enum LayoutError {
     NoField(String),
 }
 
-/// Where it publishes those of its modules.
-const MODULES: &str = "/sys/kernel/btf";
-
 /// The kernel's types.
 pub struct Layout {
-    btf: Btf,
+    types: Types,
 }
 
 impl Layout {
     pub fn of_running_kernel() -> Result<Self, LayoutError> {
-        // Read at once: parsed from the file, it costs a system call for each of the kernel's types.
-        let bytes = fs::read(VMLINUX).map_err(btf_rs::Error::from)?;
-        Ok(Self { btf: Btf::from_bytes(&bytes)? })
+        Ok(Self { types: Types::of_running_kernel()? })
     }
 
-    /// The types that a module adds. `None`: built in, or not loaded (then nothing of it is mounted either).
     fn of_module(&self, name: &str) -> Option<Self> {
-        Some(Self { btf: Btf::from_split_file(format!("{MODULES}/{name}"), &self.btf).ok()? })
+        Some(Self { types: self.types.of_module(name)? })
     }
 
     /// Byte offset of a field, written `struct.field.field`; the way through anonymous members is found.
     fn offset(&self, path: &str) -> Option<u32> {
         let (name, fields) = path.split_once('.')?;
-        let outer = self.btf.resolve_types_by_name(name).ok()?;
-        outer.iter().find_map(|kind| self.descend(kind, fields))
+        self.types.named(name).find_map(|kind| self.descend(&kind, fields))
     }
 
     fn descend(&self, kind: &Type, fields: &str) -> Option<u32> {
@@ -52,7 +42,7 @@ impl Layout {
             None => (fields, None),
         };
         outer.members.iter().find_map(|member| {
-            let name = self.btf.resolve_name(member).ok()?;
+            let name = self.types.btf.resolve_name(member).ok()?;
             let here = member.bit_offset() / 8;
             let below = match (name.as_str(), rest) {
                 (name, None) if name == field => return Some(here),
@@ -60,16 +50,19 @@ impl Layout {
                 ("", _) => fields,
                 _ => return None,
             };
-            Some(here + self.descend(&self.plain(self.btf.resolve_chained_type(member).ok()?)?, below)?)
+            Some(
+                here + self
+                    .descend(&self.plain(self.types.btf.resolve_chained_type(member).ok()?)?, below)?,
+            )
         })
     }
 
     /// A type without its typedefs and qualifiers.
     fn plain(&self, kind: Type) -> Option<Type> {
         match &kind {
-            Type::Typedef(alias) => self.plain(self.btf.resolve_chained_type(alias).ok()?),
+            Type::Typedef(alias) => self.plain(self.types.btf.resolve_chained_type(alias).ok()?),
             Type::Volatile(alias) | Type::Const(alias) | Type::Restrict(alias) => {
-                self.plain(self.btf.resolve_chained_type(alias).ok()?)
+                self.plain(self.types.btf.resolve_chained_type(alias).ok()?)
             }
             _ => Some(kind),
         }
@@ -88,12 +81,11 @@ impl Layout {
 
     /// The size of a structure in bytes.
     fn bytes(&self, name: &str) -> Result<u32, LayoutError> {
-        let kinds = self.btf.resolve_types_by_name(name).unwrap_or_default();
-        let size = |kind: &Type| match kind {
+        let size = |kind: Type| match kind {
             Type::Struct(outer) => u32::try_from(outer.size()).ok(),
             _ => None,
         };
-        kinds.iter().find_map(size).ok_or_else(|| LayoutError::NoField(name.to_owned()))
+        self.types.named(name).find_map(size).ok_or_else(|| LayoutError::NoField(name.to_owned()))
     }
 
     fn optional(&self, path: &str) -> u32 {
@@ -118,30 +110,29 @@ impl Layout {
 
     /// The values of those of an enumeration's members that it has, together. `None`: no such enumeration.
     fn enumerators(&self, name: &str, members: &[&str]) -> Option<u32> {
-        let kinds = self.btf.resolve_types_by_name(name).ok()?;
-        let outer = kinds.into_iter().find_map(|kind| match kind {
+        let outer = self.types.named(name).find_map(|kind| match kind {
             Type::Enum(outer) => Some(outer),
             _ => None,
         })?;
         let named = |member: &&btf_rs::EnumMember| {
-            self.btf.resolve_name(*member).is_ok_and(|name| members.contains(&name.as_str()))
+            self.types.btf.resolve_name(*member).is_ok_and(|name| members.contains(&name.as_str()))
         };
         Some(outer.members.iter().filter(named).fold(0, |bits, member| bits | member.val()))
     }
 
     /// Whether a field is an integer of 32 bits.
     fn is_32_bits(&self, outer: &str, field: &str) -> bool {
-        let named = |member: &&btf_rs::Member| self.btf.resolve_name(*member).is_ok_and(|name| name == field);
-        let width = |kind: &Type| {
+        let named =
+            |member: &&btf_rs::Member| self.types.btf.resolve_name(*member).is_ok_and(|name| name == field);
+        let width = |kind: Type| {
             let Type::Struct(outer) = kind else { return None };
             let member = outer.members.iter().find(named)?;
-            match self.plain(self.btf.resolve_chained_type(member).ok()?)? {
+            match self.plain(self.types.btf.resolve_chained_type(member).ok()?)? {
                 Type::Int(int) => Some(int.size()),
                 _ => None,
             }
         };
-        let kinds = self.btf.resolve_types_by_name(outer);
-        kinds.is_ok_and(|kinds| kinds.iter().find_map(width) == Some(4))
+        self.types.named(outer).find_map(width) == Some(4)
     }
 
     /// Whether the kernel has a function of this name that programs can attach to.
@@ -151,22 +142,21 @@ impl Layout {
 
     /// Whether the kernel has this tracepoint.
     pub fn has_tracepoint(&self, name: &str) -> bool {
-        self.btf.resolve_ids_by_name(&format!("btf_trace_{name}")).is_ok_and(|ids| !ids.is_empty())
+        !self.types.numbers(&tracepoint(name)).is_empty()
     }
 
     /// Its number among the kernel's types.
     pub(super) fn function_id(&self, name: &str) -> Option<u32> {
-        let ids = self.btf.resolve_ids_by_name(name).ok()?;
-        ids.into_iter().find(|id| matches!(self.btf.resolve_type_by_id(*id), Ok(Type::Func(_))))
+        let mut numbers = self.types.numbers(name).into_iter();
+        numbers.find(|number| matches!(self.types.btf.resolve_type_by_id(*number), Ok(Type::Func(_))))
     }
 
     fn function(&self, name: &str) -> Option<btf_rs::FuncProto> {
-        let kinds = self.btf.resolve_types_by_name(name).ok()?;
-        let function = kinds.into_iter().find_map(|kind| match kind {
+        let function = self.types.named(name).find_map(|kind| match kind {
             Type::Func(function) => Some(function),
             _ => None,
         })?;
-        match self.btf.resolve_chained_type(&function).ok()? {
+        match self.types.btf.resolve_chained_type(&function).ok()? {
             Type::FuncProto(prototype) => Some(prototype),
             _ => None,
         }
@@ -175,17 +165,18 @@ impl Layout {
     /// Name of the structure that a function's parameter points to.
     fn parameter(&self, function: &str, index: usize) -> Option<String> {
         let prototype = self.function(function)?;
-        let pointer = self.plain(self.btf.resolve_chained_type(prototype.parameters.get(index)?).ok()?)?;
+        let pointer =
+            self.plain(self.types.btf.resolve_chained_type(prototype.parameters.get(index)?).ok()?)?;
         let Type::Ptr(pointer) = pointer else { return None };
-        match self.plain(self.btf.resolve_chained_type(&pointer).ok()?)? {
-            Type::Struct(outer) => self.btf.resolve_name(&outer).ok(),
+        match self.plain(self.types.btf.resolve_chained_type(&pointer).ok()?)? {
+            Type::Struct(outer) => self.types.btf.resolve_name(&outer).ok(),
             _ => None,
         }
     }
 
     fn returns_pointer(&self, function: &str) -> bool {
         self.function(function)
-            .and_then(|prototype| self.btf.resolve_type_by_id(prototype.return_type_id()).ok())
+            .and_then(|prototype| self.types.btf.resolve_type_by_id(prototype.return_type_id()).ok())
             .is_some_and(|kind| matches!(kind, Type::Ptr(_)))
     }
 
@@ -246,6 +237,8 @@ impl Layout {
             file_inode: self.need("file.f_inode")?,
             file_dentry: self.need("file.f_path.dentry")?,
             file_mode: self.need("file.f_mode")?,
+            file_flags: self.need("file.f_flags")?,
+            path_dentry: self.need("path.dentry")?,
             backing_dentry: self.optional("backing_file.user_path.dentry"),
             task_files: self.need("task_struct.files")?,
             files_fdt: self.need("files_struct.fdt")?,

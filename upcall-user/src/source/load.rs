@@ -12,7 +12,7 @@ use aya::{
 };
 use aya_log::EbpfLogger;
 use upcall_common::{
-    abi::{PROBES, maps},
+    abi::{Offsets, PROBES, maps},
     index::buckets,
 };
 
@@ -34,7 +34,7 @@ use crate::{
 };
 
 /// The committed object. Aligned: ELF headers are read in place.
-static OBJECT: &[u8] =
+pub(super) static OBJECT: &[u8] =
     aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/../upcall-ebpf/upcall.bpf.o"));
 
 /// How much memory the maps take.
@@ -58,6 +58,8 @@ pub struct Loaded {
     pub slots: Slots,
     pub dirty: RingBuf<MapData>,
     pub events: RingBuf<MapData>,
+    /// Of the running kernel.
+    pub offsets: Offsets,
     pub log: Option<EbpfLogger<&'static dyn log::Log>>,
     /// Names this life of the maps.
     pub epoch: u64,
@@ -78,7 +80,8 @@ pub fn load(
     let layout = Layout::of_running_kernel()?;
     let btf = Btf::from_sys_fs().map_err(aya::EbpfError::from)?;
     let set = pins.map(|pins| pins.set(sizes)).transpose()?;
-    let mut ebpf = load_object(&layout, &btf, sizes, log_level, set.as_ref())?;
+    let offsets = layout.offsets()?;
+    let mut ebpf = load_object(&offsets, &btf, sizes, log_level, set.as_ref())?;
     let control = array(&ebpf, maps::CONTROL, 1)?;
     let flags = Flags::new(control);
     flags.set_events(false);
@@ -138,6 +141,7 @@ pub fn load(
         slots,
         dirty,
         events,
+        offsets,
         log,
         epoch,
         pinned: set.is_some(),
@@ -149,7 +153,7 @@ pub fn load(
 pub(super) fn rehearse(source: Source, sizes: Sizes) -> Result<Vec<Lost>, LoadError> {
     let layout = Layout::of_running_kernel()?;
     let btf = Btf::from_sys_fs().map_err(aya::EbpfError::from)?;
-    let mut ebpf = load_object(&layout, &btf, sizes, 0, None)?;
+    let mut ebpf = load_object(&layout.offsets()?, &btf, sizes, 0, None)?;
     Attacher { ebpf: &mut ebpf, layout: &layout, btf: &btf }.rehearse(source)
 }
 
@@ -193,13 +197,13 @@ fn choose(
 }
 
 fn load_object(
-    layout: &Layout,
+    offsets: &Offsets,
     btf: &Btf,
     sizes: Sizes,
     log_level: u8,
     set: Option<&PinSet>,
 ) -> Result<Ebpf, LoadError> {
-    let offsets = layout.offsets()?.words();
+    let offsets = offsets.words();
     let mut loader = EbpfLoader::new();
     loader
         .btf(Some(btf))

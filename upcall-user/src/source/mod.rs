@@ -3,6 +3,7 @@
 mod attach;
 mod btf;
 mod error;
+mod hold;
 mod hooks;
 mod kernel;
 mod load;
@@ -11,11 +12,13 @@ mod skips;
 mod survey;
 mod syscalls;
 mod takeover;
+mod types;
 
 use serde::{Deserialize, Serialize};
 
 pub use btf::{Layout, LayoutError};
 pub use error::{LoadError, Lost};
+pub use hold::{Breaks, Deny, Programs, ROOM, Shares, Unsupported};
 pub use hooks::{FEXIT, Kind, Program, TIMESTAMP};
 pub use kernel::Flags;
 pub use load::{Loaded, Sizes, load};

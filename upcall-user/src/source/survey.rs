@@ -7,10 +7,10 @@ use upcall_common::paths::{self, Group, MutationPath};
 
 use super::{
     Source,
-    btf::VMLINUX,
     error::{self, Lost},
     load::{self, Sizes},
     pins,
+    types::VMLINUX,
 };
 use crate::config::DEFAULT_PIN;
 
@@ -74,17 +74,16 @@ pub fn survey() -> Survey {
         _ => None,
     };
     let lost = fexit.as_deref().unwrap_or_default();
-    let lsm = read("/sys/kernel/security/lsm");
     Survey {
         kernel: read("/proc/sys/kernel/osrelease").unwrap_or_default(),
         btf: std::path::Path::new(VMLINUX).exists(),
         trampolines: fexit.is_ok(),
         timestamp_tracepoints: timestamp.is_ok(),
-        bpf_lsm: lsm.as_deref().is_some_and(|names| names.split(',').any(|name| name == "bpf")),
-        lsm,
+        bpf_lsm: bpf_lsm_is_active(),
+        lsm: read(LSM),
         lockdown: read("/sys/kernel/security/lockdown"),
         can_pin: pins::is_possible(std::path::Path::new(DEFAULT_PIN)),
-        missing_capabilities: missing_capabilities(),
+        missing_capabilities: missing_capabilities(false),
         paths: paths::all().map(|(group, path)| judge(group, path, source, lost)).collect(),
         source,
         trampolines_why: fexit.err(),
@@ -139,6 +138,14 @@ fn see(path: &MutationPath, source: Source, lost: &[Lost]) -> Result<&'static st
     }
 }
 
+/// Names of the security modules at work.
+const LSM: &str = "/sys/kernel/security/lsm";
+
+/// Whether programs on LSM hooks are asked: without it they attach, and nothing comes of it.
+pub(super) fn bpf_lsm_is_active() -> bool {
+    read(LSM).is_some_and(|names| names.split(',').any(|name| name == "bpf"))
+}
+
 fn read(path: &str) -> Option<String> {
     std::fs::read_to_string(path).ok().map(|text| text.trim().to_owned())
 }
@@ -153,13 +160,17 @@ const NEEDED: &[(u32, &str)] = &[
     (39, "CAP_BPF"),
 ];
 
+/// What leases of files need that are not the daemon's own.
+const FOR_LEASES: (u32, &str) = (28, "CAP_LEASE");
+
 /// Capabilities that the daemon needs and this process lacks.
-pub fn missing_capabilities() -> Vec<&'static str> {
+pub fn missing_capabilities(leases: bool) -> Vec<&'static str> {
     let effective = read("/proc/self/status")
         .and_then(|status| status.lines().find_map(|line| line.strip_prefix("CapEff:").map(str::to_owned)))
         .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
         .unwrap_or_default();
-    NEEDED.iter().filter(|(bit, _)| effective & (1 << bit) == 0).map(|(_, name)| *name).collect()
+    let needed = NEEDED.iter().chain(leases.then_some(&FOR_LEASES));
+    needed.filter(|(bit, _)| effective & (1 << bit) == 0).map(|(_, name)| *name).collect()
 }
 
 #[cfg(test)]

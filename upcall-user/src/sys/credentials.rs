@@ -8,6 +8,7 @@
 
 use std::io::{self, Write};
 use std::marker::PhantomData;
+use std::os::unix::fs::MetadataExt;
 
 use nix::unistd::{Gid, Uid, getgroups, setfsgid, setfsuid};
 
@@ -76,6 +77,13 @@ impl Saved {
         }
         self.capabilities.apply()
     }
+}
+
+/// Whether BPF programs know this process by the same number as it knows itself.
+pub fn in_initial_pid_namespace() -> bool {
+    /// PROC_PID_INIT_INO
+    const INITIAL: u64 = 0xEFFF_FFFC;
+    std::fs::metadata("/proc/self/ns/pid").is_ok_and(|namespace| namespace.ino() == INITIAL)
 }
 
 /// `setfsuid` reports no error; with an impossible id it changes nothing and tells the current one.

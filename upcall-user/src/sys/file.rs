@@ -7,17 +7,25 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use super::checked;
 
 /// Whether this thread, with its file-system ids and capabilities, may read the file: `EACCES` if not.
-///
+pub fn may_read(file: BorrowedFd<'_>) -> io::Result<()> {
+    may(file, libc::R_OK)
+}
+
+/// Whether it may write to it; `EROFS` if nobody may.
+pub fn may_write(file: BorrowedFd<'_>) -> io::Result<()> {
+    may(file, libc::W_OK)
+}
+
 /// By raw call: the C library's `faccessat` may fall back to comparing permission bits itself, with other
 /// ids and without ACLs.
-pub fn may_read(file: BorrowedFd<'_>) -> io::Result<()> {
+fn may(file: BorrowedFd<'_>, what: libc::c_int) -> io::Result<()> {
     // SAFETY: the path is a NUL-terminated literal, the kernel only reads it.
     checked(unsafe {
         libc::syscall(
             libc::SYS_faccessat2,
             file.as_raw_fd(),
             c"".as_ptr(),
-            libc::R_OK,
+            what,
             libc::AT_EMPTY_PATH | libc::AT_EACCESS,
         )
     })?;

@@ -1,14 +1,17 @@
 //! The only unsafe code of user space: system calls that no crate wraps, and memory shared with the kernel.
 //! Thin on purpose: what the calls are for is decided by others.
 
+mod apart;
 pub mod clock;
 pub mod credentials;
 pub mod file;
 pub mod handle;
+pub mod lease;
 pub mod map;
 pub mod memory;
 pub mod peer;
 pub mod readiness;
+pub mod signal;
 pub mod socket;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -13,7 +13,7 @@ use super::download::{self, Origin};
 use crate::command;
 
 /// A kernel to test on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum Kernel {
     #[value(name = "6.1")]
     V6_1,

@@ -8,16 +8,21 @@ mod download;
 mod initramfs;
 mod kernel;
 mod modules;
-mod parallel;
 mod programs;
 mod qemu;
 mod verdict;
 
-use std::{env, fs, num::NonZero, path::PathBuf, process::ExitCode, thread, time::Duration};
+use std::{env, fs, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::{packages, paths, stage::Stage, summary::Summary};
+use crate::{
+    packages,
+    parallel::{self, Work},
+    paths,
+    stage::Stage,
+    summary::Summary,
+};
 pub(crate) use kernel::Kernel;
 pub(crate) use programs::Programs;
 use qemu::Machine;
@@ -65,8 +70,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     };
     let kernels = if args.kernels.is_empty() { &Kernel::ALL[..] } else { &args.kernels };
     let timeout = Duration::from_secs(args.timeout);
-    let kernels: Vec<_> = kernels.iter().map(|&kernel| (kernel, args.args.clone())).collect();
-    let stages = run_kernels(&kernels, &programs, timeout);
+    let kernels = kernels.iter().map(|&kernel| (kernel, args.args.clone())).collect();
+    let stages = parallel::run(boots(kernels, &programs, timeout));
     for stage in &stages {
         println!("{}", stage.line(Summary::to_string));
     }
@@ -74,20 +79,20 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Boots kernels, runs the programs in each, with its arguments, and says how the tests ended. An error means that
+/// What boots kernels, runs the programs in each, with its arguments, and says how the tests ended. An error means that
 /// something else than a test failed.
-pub(crate) fn run_kernels(
-    kernels: &[(Kernel, Vec<String>)],
+pub(crate) fn boots(
+    kernels: Vec<(Kernel, Vec<String>)>,
     programs: &Programs,
     timeout: Duration,
-) -> Vec<Stage<Summary>> {
-    // One after the other: apt allows no two at a time.
-    let machines = kernels.iter().map(|(kernel, args)| (*kernel, machine(*kernel, programs, args))).collect();
-    // A machine has two processors, of which one is idle most of the time.
-    let width = thread::available_parallelism().map_or(1, NonZero::get);
-    parallel::map(machines, width, |(kernel, machine)| {
-        Stage::run(format!("vm {kernel}"), || machine?.run(|line| println!("{kernel:>6} | {line}"), timeout))
-    })
+) -> Vec<Work> {
+    let boot = |(kernel, args): (Kernel, Vec<String>)| -> Work {
+        // Now, one after the other: apt allows no two at a time.
+        let machine = machine(kernel, programs, &args);
+        let show = move |line: &str| println!("{kernel:>6} | {line}");
+        Box::new(move || Stage::run(format!("vm {kernel}"), || machine?.run(show, timeout)))
+    };
+    kernels.into_iter().map(boot).collect()
 }
 
 /// Runs the measuring program in a kernel, showing each line of the console to `see`.

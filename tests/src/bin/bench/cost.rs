@@ -12,13 +12,14 @@ use tests::daemon::Daemon;
 
 use crate::{
     arena::{self, Arena},
+    calls::Cost,
     crowd::Crowd,
     library::{self, Library},
     peers::{FANOTIFY, INOTIFY, NO_DAEMON, Reader, Tool},
     pin,
     report::Target,
     scale::Scale,
-    writes::{self, Cost},
+    writes,
 };
 
 const OTHERS: usize = 1000;

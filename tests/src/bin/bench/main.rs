@@ -4,18 +4,22 @@
 
 mod arena;
 mod bare;
+mod calls;
 mod clients;
 mod cost;
 mod crowd;
 mod descriptors;
 mod fan_out;
+mod holder;
 mod idle;
 mod interests;
 mod latency;
 mod library;
 mod memory;
+mod opens;
 mod peers;
 mod pin;
+mod recall;
 mod registration;
 mod report;
 mod scale;
@@ -52,7 +56,7 @@ struct Measure {
     emulated: bool,
 }
 
-const MEASURES: [Measure; 9] = [
+const MEASURES: [Measure; 11] = [
     Measure { name: "cost", run: cost::run, emulated: true },
     Measure { name: "latency", run: latency::run, emulated: true },
     Measure { name: "tools", run: latency::tools, emulated: false },
@@ -61,6 +65,8 @@ const MEASURES: [Measure; 9] = [
     Measure { name: "clients", run: clients::run, emulated: false },
     Measure { name: "idle", run: idle::run, emulated: false },
     Measure { name: "registration", run: registration::run, emulated: false },
+    Measure { name: "recall", run: recall::run, emulated: false },
+    Measure { name: "opens", run: opens::run, emulated: false },
     Measure { name: "interests", run: interests::run, emulated: false },
 ];
 

@@ -119,7 +119,7 @@ pub(in crate::access) fn give(path: &Path, uid: u32, gid: u32) {
 }
 
 pub(in crate::access) fn export(paths: &[&Path]) -> Exports {
-    Exports::open(&paths.iter().map(|path| path.to_path_buf()).collect::<Vec<_>>()).unwrap()
+    Exports::open(&paths.iter().map(|path| path.to_path_buf().into()).collect::<Vec<_>>()).unwrap()
 }
 
 pub(in crate::access) fn by_path(

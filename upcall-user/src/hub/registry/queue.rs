@@ -2,7 +2,7 @@
 
 use upcall_common::change::{ENTRIES, EXPIRED};
 
-use super::{ClientIndex, Dropped, Registry};
+use super::{ClientIndex, Dropped, Provenance, Registry};
 use crate::hub::names::Names;
 
 /// An upcall to be sent.
@@ -15,6 +15,7 @@ pub struct Pending {
     pub version: u64,
     pub ended: bool,
     pub names: Names,
+    pub provenance: Option<Provenance>,
 }
 
 impl Registry {
@@ -57,6 +58,7 @@ impl Registry {
             let names = named.then(|| self.names.get_mut(&index)).flatten();
             let names = names.map_or_else(Names::default, |names| names.take(&mut owner.waiting_bytes));
             let ended = interest.ended();
+            let provenance = owner.provenance.as_mut().and_then(|of| of.remove(&index));
             taken.push(Pending {
                 interest: interest.id(index),
                 slot: interest.slot,
@@ -65,6 +67,7 @@ impl Registry {
                 version: interest.version,
                 ended,
                 names,
+                provenance,
             });
             let marks = std::mem::take(&mut interest.pending_marks);
             // A take that found no new version carries no mark of its own: it was counted before.

@@ -85,7 +85,7 @@ async fn a_client_that_is_being_answered_is_left_to_its_session() {
     assert!(bench.is_woken().await);
     assert!(bench.outlet.send_upcalls(&bench.hub, bench.client, u64::MAX).expect("sent"));
     assert_eq!(bench.told(), [10]);
-    bench.outlet.set_open(true);
+    assert!(bench.outlet.open());
     bench.change().await;
     assert_eq!(bench.told(), [10]);
     assert!(!bench.is_woken().await, "nothing is left for it");
@@ -94,7 +94,7 @@ async fn a_client_that_is_being_answered_is_left_to_its_session() {
 #[tokio::test]
 async fn a_client_without_room_is_left_to_its_session() {
     let mut bench = Bench::new();
-    bench.outlet.set_open(true);
+    assert!(bench.outlet.open());
     while bench.outlet.write(BytesMut::zeroed(4096)).expect("written") {}
     bench.change().await;
     assert!(bench.is_woken().await);
@@ -137,7 +137,7 @@ async fn what_finds_no_room_keeps_its_place() {
 #[tokio::test]
 async fn a_peer_that_is_gone_is_found_out_by_the_session() {
     let bench = Bench::new();
-    bench.outlet.set_open(true);
+    assert!(bench.outlet.open());
     bench.peer.shutdown(std::net::Shutdown::Both).expect("shut down");
     bench.change().await;
     assert!(bench.is_woken().await);

@@ -4,10 +4,10 @@ use anyhow::{Context, Result};
 
 use super::{AGAIN, Round, UNWATCHED, UNWATCHED_OTHERS, WATCHED, WATCHED_MANY};
 use crate::{
+    calls::Cost,
     peers::{FANOTIFY, INOTIFY, NO_DAEMON},
     report::{Figure, Target},
     stats::median,
-    writes::Cost,
 };
 
 const OURS: [&str; 4] = [UNWATCHED, UNWATCHED_OTHERS, WATCHED, WATCHED_MANY];

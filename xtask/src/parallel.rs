@@ -1,12 +1,24 @@
 //! Several pieces of work at a time.
 
 use std::{
+    num::NonZero,
     sync::{Mutex, PoisonError},
     thread,
 };
 
+use crate::{stage::Stage, summary::Summary};
+
+/// A stage to be run.
+pub(crate) type Work = Box<dyn FnOnce() -> Stage<Summary> + Send>;
+
+/// Runs stages side by side, one a processor: each leaves all but one idle most of the time. The first are begun first.
+pub(crate) fn run(works: Vec<Work>) -> Vec<Stage<Summary>> {
+    let width = thread::available_parallelism().map_or(1, NonZero::get);
+    map(works, width, |work| work())
+}
+
 /// Works on all items, at most `width` at a time; the results are in the order of the items.
-pub(super) fn map<T: Send, R: Send>(items: Vec<T>, width: usize, work: impl Fn(T) -> R + Sync) -> Vec<R> {
+fn map<T: Send, R: Send>(items: Vec<T>, width: usize, work: impl Fn(T) -> R + Sync) -> Vec<R> {
     let width = width.min(items.len());
     let queue = Mutex::new(items.into_iter().enumerate());
     let results = Mutex::new(Vec::new());
