@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use upcall_common::wire::{
-    Access, Code, Deny, Identity, Keep, LeaseKind, LockGranted, OpenGranted, StateUpcall, Terms,
+    Access, Code, Deny, Identity, Keep, LeaseKind, LockGranted, LockKind, OpenGranted, StateUpcall, Terms,
 };
 
 use super::locks::Locks;
@@ -130,7 +130,12 @@ impl Holdings {
 
     /// Nobody knows whether the modes are these or the former ones.
     pub(crate) fn narrow(&mut self, open: u64, access: Access, deny: Deny) {
-        if let Some(open) = self.opens.get_mut(&open) {
+        let locks = |kind| self.locks.of(open).iter().any(|range| range.kind == kind);
+        let (read, write) = (locks(LockKind::Read), locks(LockKind::Write));
+        let Some(open) = self.opens.get_mut(&open) else { return };
+        let (read, write) = (read || open.reads > 0, write || open.writes > 0);
+        // What would not carry them was refused.
+        if !(read && access == Access::Write || write && access == Access::Read) {
             open.request.narrow(access, deny);
         }
     }
@@ -168,6 +173,13 @@ impl Holdings {
 
     pub(crate) fn unlock(&mut self, open: u64, owner: u64, start: u64, last: u64) {
         self.locks.unlock(open, owner, start, last);
+    }
+
+    /// Nobody knows whether a read lock has taken the place of what the owner had there.
+    pub(crate) fn weaken(&mut self, open: u64, range: Range) {
+        if range.kind == LockKind::Read {
+            self.locks.weaken(open, range.owner, range.start, range.last);
+        }
     }
 
     pub(crate) fn ranges(&self, open: u64) -> Vec<Range> {
@@ -225,6 +237,11 @@ impl Holdings {
         self.by_number.clear();
         let waiting = std::mem::take(&mut self.waiting);
         let released = ItemError { code: Code::Released };
+        for waiting in waiting.values() {
+            if let Wanted::Lock { open, range, .. } = waiting.what {
+                self.weaken(open, range);
+            }
+        }
         waiting.into_values().map(|waiting| self.ended(waiting, Err(released))).collect()
     }
 

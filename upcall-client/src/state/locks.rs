@@ -52,6 +52,16 @@ impl Locks {
         carriers.into_iter().for_each(|carrier| self.drop(carrier, owner, start, last));
     }
 
+    /// Write locks there become read locks, by whichever open.
+    pub(crate) fn weaken(&mut self, open: u64, owner: u64, start: u64, last: u64) {
+        let Some(file) = self.opens.get(&open).map(|locked| locked.file) else { return };
+        for carrier in self.carriers.get(&(file, owner)).into_iter().flatten() {
+            if let Some(locked) = self.opens.get_mut(carrier) {
+                locked.ranges.weaken(owner, start, last);
+            }
+        }
+    }
+
     /// Of what this open carries alone.
     pub(crate) fn drop(&mut self, open: u64, owner: u64, start: u64, last: u64) {
         let Some(locked) = self.opens.get_mut(&open) else { return };
@@ -106,6 +116,19 @@ mod tests {
         locks.unlock(1, OWNER, 0, u64::MAX);
         locks.close(3);
         assert!(locks.carriers.is_empty());
+    }
+
+    #[test]
+    fn what_is_weakened_is_locked_for_reading_by_the_same_open() {
+        let mut locks = Locks::default();
+        [1, 2].into_iter().for_each(|open| locks.open(open, 70));
+        locks.lock(1, range(0, 9));
+        locks.lock(2, range(20, 29));
+        locks.weaken(2, OWNER, 5, 24);
+        let kinds = |open| locks.of(open).iter().map(|it| (it.start, it.last, it.kind)).collect::<Vec<_>>();
+        let (read, write) = (LockKind::Read, LockKind::Write);
+        assert_eq!(kinds(1), [(0, 4, write), (5, 9, read)]);
+        assert_eq!(kinds(2), [(20, 24, read), (25, 29, write)]);
     }
 
     #[test]

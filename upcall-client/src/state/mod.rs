@@ -61,7 +61,8 @@ use crate::job::state;
 /// client's, and `grace` for a time after a restart of the daemon. After a reconnection all that is held is reclaimed
 /// before [`Reconnected`](crate::Notice::Reconnected); what cannot be is told by a [`StateNotice`]. A request
 /// that fails for another reason than a refusal has granted nothing that stays: what its answer might have
-/// granted is released by the reconnection. A future that is dropped leaves the outcome unknown;
+/// granted is released by the reconnection. (What it would have weakened, modes of an open or a write lock that is
+/// locked for reading, is weaker then.) A future that is dropped leaves the outcome unknown;
 /// [`close`](Self::close) releases all that an open carries. An open whose future is dropped is closed.
 #[derive(Clone, Debug)]
 pub struct StateClient {

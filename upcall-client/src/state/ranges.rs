@@ -77,6 +77,16 @@ impl Ranges {
         }
     }
 
+    /// Write locks there become read locks.
+    pub(crate) fn weaken(&mut self, owner: u64, start: u64, last: u64) {
+        for held in self.overlapping(owner, start, last) {
+            if held.kind == LockKind::Write {
+                let (start, last) = (held.start.max(start), held.last.min(last));
+                self.lock(Range { owner, kind: LockKind::Read, start, last });
+            }
+        }
+    }
+
     /// At most one begins before `start`.
     fn overlapping(&self, owner: u64, start: u64, last: u64) -> Vec<Range> {
         let before = self.0.range((owner, 0)..(owner, start)).next_back();

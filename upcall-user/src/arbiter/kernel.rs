@@ -68,8 +68,8 @@ impl Kernel {
         self.delegates
     }
 
-    /// Waits for a lease to be broken.
-    pub(super) async fn broken(&mut self) -> io::Result<Break> {
+    /// Waits for a lease to be broken; `None`: others should have their turn.
+    pub(super) async fn broken(&mut self) -> io::Result<Option<Break>> {
         match &mut self.leases {
             Some(leases) => leases.broken().await,
             None => std::future::pending().await,

@@ -150,6 +150,8 @@ impl Task {
     pub(super) fn keep(&mut self, kept: Option<(OpenId, OwnedFd)>) {
         let inode = kept.as_ref().and_then(|(open, _)| self.table.inode_of_open(*open));
         if let (Some(kept), Some(file)) = (kept, inode.and_then(|inode| self.files.get_mut(inode))) {
+            // After a reconnection, the one passed last.
+            file.passed.retain(|(open, _)| *open != kept.0);
             file.passed.push(kept);
         }
     }

@@ -109,12 +109,17 @@ pub(super) struct Task {
 
 impl Task {
     async fn run(mut self, mut commands: mpsc::Receiver<Command>) -> io::Result<()> {
+        let mut others_first = false;
         loop {
             let changed = self.outside.as_ref().map(Outside::changed);
+            let others = std::mem::take(&mut others_first);
             tokio::select! {
                 // Somebody waits in the kernel.
                 biased;
-                broken = self.kernel.broken() => self.broken(broken?),
+                broken = self.kernel.broken(), if !others => match broken? {
+                    Some(broken) => self.broken(broken),
+                    None => others_first = true,
+                },
                 Some(event) = self.events.join_next(), if !self.events.is_empty() => match event {
                     Ok(event) => self.event(event),
                     Err(error) => return Err(io::Error::other(error)),
@@ -126,6 +131,7 @@ impl Task {
                     Some(command) => self.obey(command),
                     None => return Ok(()),
                 },
+                () = tokio::task::yield_now(), if others => {}
             }
             self.carry_out();
         }

@@ -7,10 +7,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    task::coop,
-    time::{Instant, Interval, MissedTickBehavior, interval_at},
-};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until};
 use upcall_common::abi::Key;
 
 use super::{Access, Breaks, LeaseKind, Refusal, reopen};
@@ -53,6 +50,9 @@ pub struct Leases {
     by_inode: HashMap<Key, LeaseKey>,
     /// Those of which the kernel has said something, and who did it; no more than there are leases.
     to_look: BTreeMap<LeaseKey, Option<u32>>,
+    /// All are to be looked at, from then on.
+    all_from: Option<Instant>,
+    all_last: Instant,
     last: u64,
 }
 
@@ -84,6 +84,11 @@ impl Description {
     }
 }
 
+/// Leases looked at in one turn.
+const LOOKS: usize = 64;
+/// Between two looks at all leases because of breaks that the ring had no room for.
+const APART: Duration = Duration::from_millis(100);
+
 /// Between two looks at all leases, whatever the kernel has said.
 pub const PATROL: Duration = Duration::from_secs(5);
 
@@ -114,7 +119,8 @@ impl Leases {
         let mut patrol = interval_at(Instant::now() + PATROL, PATROL);
         patrol.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (held, by_inode, to_look) = (HashMap::new(), HashMap::new(), BTreeMap::new());
-        Ok(Self { breaks, patrol, held, by_inode, to_look, last: 0 })
+        let (all_from, all_last) = (None, Instant::now());
+        Ok(Self { breaks, patrol, held, by_inode, to_look, all_from, all_last, last: 0 })
     }
 
     pub fn len(&self) -> usize {
@@ -195,15 +201,21 @@ impl Leases {
     }
 
     /// Waits for a lease to be broken. Each step of a break is told once: to READ, and to none. Nothing is lost if the
-    /// wait is given up.
-    pub async fn broken(&mut self) -> io::Result<Break> {
+    /// wait is given up. `None`: not yet, but others should have their turn, since anybody may break leases of their own
+    /// without an end.
+    pub async fn broken(&mut self) -> io::Result<Option<Break>> {
+        let mut looks = 0;
         loop {
             while let Some((key, by)) = self.to_look.pop_first() {
                 if let Some(found) = self.look(key, by)? {
-                    return Ok(found);
+                    return Ok(Some(found));
                 }
-                coop::consume_budget().await;
+                looks += 1;
+                if looks == LOOKS {
+                    return Ok(None);
+                }
             }
+            let all_from = self.all_from;
             tokio::select! {
                 told = self.breaks.read() => {
                     let told = told?;
@@ -213,16 +225,21 @@ impl Leases {
                         }
                     }
                     if told.lost > 0 {
-                        tracing::info!(lost = told.lost, "so many leases broke at once that all are looked at");
-                        self.look_at_all();
+                        tracing::debug!(lost = told.lost, "so many leases broke at once that all are looked at");
+                        self.all_from.get_or_insert(self.all_last + APART);
+                    }
+                    if self.to_look.is_empty() {
+                        return Ok(None);
                     }
                 }
+                () = sleep_until(all_from.unwrap_or(self.all_last)), if all_from.is_some() => self.look_at_all(),
                 _ = self.patrol.tick(), if !self.held.is_empty() => self.look_at_all(),
             }
         }
     }
 
     fn look_at_all(&mut self) {
+        (self.all_from, self.all_last) = (None, Instant::now());
         for key in self.held.keys() {
             self.to_look.entry(*key).or_default();
         }

@@ -22,13 +22,17 @@ impl Table {
     /// `LocalConflict`, `Unsupported`; later also `Cancelled`, `Released`.
     pub fn lock(&mut self, client: ClientId, request: LockRequest, now: Instant) -> Reply {
         self.expire(now);
+        let owner = Owner { client, number: request.owner };
         let admitted = self.admit_lock(client, &request);
         if let Ok((inode, _)) = admitted {
-            self.claim_lock(inode, Owner { client, number: request.owner }, &request, now);
+            self.claim_lock(inode, owner, &request, now);
         }
         match admitted {
             Ok((inode, None)) => self.submit(client, inode, What::Lock(request), now),
-            Ok((_, Some(granted))) => Reply::Now(Ok(granted)),
+            Ok((inode, Some(granted))) => {
+                self.carry(inode, owner, &request);
+                Reply::Now(Ok(granted))
+            }
             Err(refusal) => Reply::Now(Err(refusal)),
         }
     }
@@ -142,8 +146,9 @@ impl Table {
             self.contend(inode, owner, (range, kind), fresh, now);
             return self.wait(request, fresh);
         }
-        // A lock in the middle of another one makes two more.
-        let room = |locks: usize, asks: usize, limit: usize| locks + 2 * (asks + 1) <= limit;
+        // A lock in the middle of another one makes two more; what is reclaimed was there before.
+        let each = if lock.reclaim { 1 } else { 2 };
+        let room = |locks: usize, asks: usize, limit: usize| locks + each * (asks + 1) <= limit;
         if !room(by.locks, by.asks, limits.client.locks)
             || !room(found.ranges.len(), found.asks.len(), limits.inode.locks)
         {
@@ -204,6 +209,19 @@ impl Table {
             self.owner_changed(inode, owner);
         }
         Attempt::Done(Ok(Granted::Locked { advisory }))
+    }
+
+    /// What the owner has there ends with the open by which its client knows of it, as far as that may carry it.
+    fn carry(&mut self, inode: InodeId, owner: Owner, by: &LockRequest) {
+        let Some((found, open)) = self.inode(inode).zip(self.opens.get(&by.open)) else { return };
+        let others = found.ranges.own(owner, by.range).filter(|lock| lock.open != by.open);
+        let moved: Vec<Lock> = others
+            .filter(|lock| open.access.locks(lock.kind))
+            .filter_map(|lock| {
+                Some(Lock { range: lock.range.intersection(by.range)?, open: by.open, ..*lock })
+            })
+            .collect();
+        moved.into_iter().for_each(|lock| self.set_lock(inode, lock));
     }
 
     pub(super) fn set_lock(&mut self, inode: InodeId, lock: Lock) {

@@ -59,12 +59,20 @@ fn take(leases: &mut Leases, file: &Path, kind: LeaseKind) -> Result<Option<Leas
 }
 
 async fn broken(leases: &mut Leases) -> Result<Break> {
-    Ok(timeout(patience(), leases.broken()).await.context("no break was told")??)
+    timeout(patience(), next(leases)).await.context("no break was told")?
+}
+
+async fn next(leases: &mut Leases) -> Result<Break> {
+    loop {
+        if let Some(broken) = leases.broken().await? {
+            return Ok(broken);
+        }
+    }
 }
 
 /// What must not come. No event says that it does not, hence the wait.
 async fn nothing(leases: &mut Leases) -> Result<()> {
-    match timeout(Duration::from_millis(50), leases.broken()).await {
+    match timeout(Duration::from_millis(50), next(leases)).await {
         Ok(more) => bail!("told {:?}", more?),
         Err(_) => Ok(()),
     }
@@ -225,8 +233,9 @@ fn overflow(filesystem: &Filesystem) -> Result<Completion> {
         }
         ensure!(at_once(&file, true).is_err());
         ensure!(File::open(&file).is_ok());
-        let telling =
-            async { [leases.broken().await.map(|it| it.lease), leases.broken().await.map(|it| it.lease)] };
+        let telling = async {
+            [next(&mut leases).await.map(|it| it.lease), next(&mut leases).await.map(|it| it.lease)]
+        };
         // Before all are looked at anyway.
         let [first, second] = timeout(PATROL / 2, telling).await.context("not told")?;
         ensure!(HashSet::from([first?, second?]) == HashSet::from([lease, noise]));
@@ -248,7 +257,7 @@ fn given_up(filesystem: &Filesystem) -> Result<Completion> {
         let lease = leases.adopt(shared, super::key(&file)?);
         nothing(&mut leases).await?;
         lease::set(ours.as_fd(), Sort::Lease, Level::None)?;
-        let told = timeout(PATROL + patience(), leases.broken()).await.context("not told")??;
+        let told = timeout(PATROL + patience(), next(&mut leases)).await.context("not told")??;
         ensure!(told == Break { lease, keep: None, by: None });
         leases.release(lease);
         // Released unused, nothing stays of it either.

@@ -42,6 +42,14 @@ impl Question for Lock {
             }),
         })
     }
+
+    fn broken(&mut self, held: &mut Holdings) -> Result<Grant<Held>, Error> {
+        let LockRequest { owner, kind, start, length, .. } = self.request;
+        if let Some(last) = last(start, length) {
+            held.weaken(self.open, Range { owner, kind, start, last });
+        }
+        Err(Error::Disconnected)
+    }
 }
 
 pub(crate) struct Unlock {

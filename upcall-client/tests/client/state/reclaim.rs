@@ -444,6 +444,39 @@ async fn a_change_that_nobody_knows_of_leaves_what_is_certain() {
     }
 }
 
+/// A weaker lock in the midst of one; and a change that the daemon refuses for that one's sake.
+#[tokio::test]
+async fn requests_that_nobody_knows_of_cost_no_lock() {
+    let daemon = Daemon::unix();
+    let (_client, state, mut upcalls, mut peer) = beginning(&daemon).await;
+    let id = open(&state, &mut peer, 500).await;
+    let wanted = LockRequest::new(5, LockKind::Write, 0, 100);
+    let (lock, _) = tokio::join!(soon(state.lock(id, wanted)), peer.state(locked(Code::Ok, 0)));
+    assert!(matches!(lock, Ok(Grant::Granted(_))), "{lock:?}");
+    let unanswered = async {
+        peer.receive().await;
+        cut(peer, &mut upcalls).await;
+    };
+    let weaker = LockRequest::new(5, LockKind::Read, 10, 10);
+    let (outcome, ()) = tokio::join!(soon(state.lock(id, weaker)), unanswered);
+    assert!(matches!(outcome, Err(Error::Disconnected)), "{outcome:?}");
+    let mut peer = begins_again(&daemon).await;
+    peer.reclaimed_open(Code::Ok, 500).await;
+    let left = vec![(500, 0, 10), (500, 10, 10), (500, 20, 80)];
+    assert_eq!(reclaimed_locks(&mut peer).await, left);
+    assert!(matches!(soon(upcalls.next()).await, Some(Notice::Reconnected)));
+    let unanswered = async {
+        peer.receive().await;
+        cut(peer, &mut upcalls).await;
+    };
+    let (outcome, ()) = tokio::join!(soon(state.change(id, Access::Read, Deny::None)), unanswered);
+    assert!(matches!(outcome, Err(Error::Disconnected)), "{outcome:?}");
+    let mut peer = begins_again(&daemon).await;
+    let again = peer.reclaimed_open(Code::Ok, 500).await;
+    assert_eq!(again.access, Access::Both);
+    assert_eq!(reclaimed_locks(&mut peer).await, left);
+}
+
 #[tokio::test]
 async fn what_waits_ends_with_the_connection() {
     let daemon = Daemon::unix();

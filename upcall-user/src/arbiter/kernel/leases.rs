@@ -8,9 +8,9 @@ use std::{
 
 use super::{Event, Outcome, on_thread};
 use crate::{
-    arbiter::{files::File, run::Task},
+    arbiter::run::Task,
     hold::{self, Access, SharedLease, reopen},
-    state::{AskId, InodeId, Kernel as Answer, LeaseKind, OpenId, Who},
+    state::{AskId, InodeId, Keep, Kernel as Answer, LeaseKind, OpenId, Who},
 };
 
 /// By what a lease is held.
@@ -35,8 +35,14 @@ impl Task {
         let Some((file, leases)) = able else { return self.answered(ask, Answer::Unsupported) };
         if let Some(lease) = file.lease {
             let changed = leases.change(lease, kind.into());
+            // Under a READ lease somebody may have truncated it, which is yet to be heard of.
+            let truncated = changed.is_ok() && file.has_other_size();
             let answer = changed.map_or_else(|refusal| refused(&refusal, false), |()| Answer::Held);
-            return self.answered(ask, answer);
+            self.answered(ask, answer);
+            if truncated {
+                self.table.outside(inode, Keep::None, |_| false, Who::Unknown, Instant::now());
+            }
+            return;
         }
         if file.opening > 0 {
             return self.answered(ask, Answer::Unsupported);
@@ -57,11 +63,13 @@ impl Task {
 
     pub(in crate::arbiter) fn set_lease(&mut self, inode: InodeId, kind: Option<LeaseKind>) {
         let Some(leases) = self.kernel.leases.as_mut() else { return };
-        let Some(lease) = self.files.get(inode).and_then(|file| file.lease) else { return };
+        let Some(file) = self.files.get_mut(inode) else { return };
+        let Some(lease) = file.lease else { return };
+        // Whoever waits goes on with the change.
+        file.note_size();
         if let Some(kind) = kind
             && leases.change(lease, kind.into()).is_ok()
         {
-            self.files.get_mut(inode).into_iter().for_each(File::note_size);
             return;
         }
         leases.release(lease);

@@ -374,6 +374,28 @@ fn a_lock_is_not_reclaimed_before_its_open_is() {
     assert_eq!(reply, Reply::Now(Ok(Granted::Locked { advisory: false })));
 }
 
+/// The answer by which its client would have known that another open carries it is lost.
+#[test]
+fn a_lock_is_carried_by_the_open_that_it_is_reclaimed_by() {
+    let mut rig = Rig::new();
+    let ann = rig.begin("ann");
+    let [first, second] = [rig.open(ann, 1, Access::Both), rig.open(ann, 1, Access::Both)];
+    rig.lock((ann, first), 0, 10, LockKind::Write);
+    rig.lock((ann, second), 0, 20, LockKind::Write);
+    rig.disconnect(ann);
+    rig.begin("ann");
+    for open in [first, second] {
+        rig.table.open(ann, reclaim(open, 1, Access::Both), rig.now);
+    }
+    let reply = rig.table.lock(ann, reclaim_lock(first, 0, 10), rig.now);
+    assert_eq!(reply, Reply::Now(Ok(Granted::Locked { advisory: false })));
+    rig.table.reclaimed(ann, rig.now).expect("begun");
+    rig.table.close(ann, second, rig.now).expect("open");
+    assert_eq!(locks(&rig), [(1, range(0, 10), LockKind::Write)]);
+    rig.table.close(ann, first, rig.now).expect("open");
+    assert_eq!(locks(&rig), []);
+}
+
 #[test]
 fn an_open_whose_change_its_client_has_not_heard_of_is_reclaimed_and_narrowed() {
     let mut rig = Rig::new();

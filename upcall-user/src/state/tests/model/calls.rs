@@ -175,6 +175,7 @@ impl Naive {
                 .collect();
             if own.len() as u64 == lock.range.length() {
                 let advisory = own.iter().any(|it| it.advisory);
+                self.carry(client, inode, &lock);
                 return Reply::Now(Ok(Granted::Locked { advisory }));
             }
             if !grace {

@@ -25,6 +25,15 @@ impl Naive {
         }
     }
 
+    pub(super) fn carry(&mut self, client: ClientId, inode: InodeId, lock: &LockRequest) {
+        let owner = Owner { client, number: lock.owner };
+        let access = self.open(lock.open).wish.access;
+        let theirs = self.bytes.iter_mut().filter(|it| (it.inode, it.owner) == (inode, owner));
+        theirs
+            .filter(|it| lock.range.start() <= it.at && it.at <= lock.range.last() && access.locks(it.kind))
+            .for_each(|byte| byte.open = lock.open);
+    }
+
     pub(super) fn call_reclaimed(&mut self, client: ClientId) -> Result<(), Refusal> {
         if !self.connected(client) {
             return Err(Refusal::NotBegun);
