@@ -64,6 +64,10 @@ use crate::job::state;
 /// granted is released by the reconnection. (What it would have weakened, modes of an open or a write lock that is
 /// locked for reading, is weaker then.) A future that is dropped leaves the outcome unknown;
 /// [`close`](Self::close) releases all that an open carries. An open whose future is dropped is closed.
+///
+/// While there is no daemon nobody keeps local processes off. A lease that was reclaimed after a restart of the daemon
+/// ([`Begun::reclaim`], as `begin_state` with the same identity tells it then, is not 0) promises nothing for the
+/// time before: compare what is cached with the file before it is relied upon, or written back.
 #[derive(Clone, Debug)]
 pub struct StateClient {
     client: Client,

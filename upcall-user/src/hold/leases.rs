@@ -191,6 +191,12 @@ impl Leases {
         Ok(())
     }
 
+    /// Whether somebody waits for it to be given up or downgraded.
+    pub fn is_breaking(&self, key: LeaseKey) -> bool {
+        let Some(held) = self.held.get(&key) else { return false };
+        lease::get(held.file.fd(), held.sort).is_ok_and(|now| now < level(held.kind))
+    }
+
     /// Gives up the lease and closes its description: whoever waits goes on. Nothing happens if it is gone.
     pub fn release(&mut self, key: LeaseKey) {
         let Some(held) = self.held.remove(&key) else { return };

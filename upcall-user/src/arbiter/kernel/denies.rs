@@ -56,8 +56,13 @@ impl Task {
         wanted: Deny,
         searched: io::Result<Search>,
     ) -> Answer {
-        let enforced = self.files.get(inode).is_some_and(|file| file.deny == wanted);
+        let file = self.files.get(inode);
+        let enforced = file.is_some_and(|file| file.deny == wanted);
+        // Who waits for a lease to be given up is past the hook that denies, and has no descriptor yet.
+        let lease = file.and_then(|file| file.lease).zip(self.kernel.leases.as_ref());
+        let coming = lease.is_some_and(|(lease, leases)| leases.is_breaking(lease));
         let answer = match searched {
+            Ok(Search::Nobody) if coming => Answer::Refused(Who::Unknown),
             Ok(Search::Nobody) if enforced => return Answer::Held,
             Ok(Search::Nobody) => Answer::Unsupported,
             Ok(Search::Found(opener)) => Answer::Refused(Who::Process(opener.pid)),
