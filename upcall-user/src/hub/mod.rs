@@ -114,8 +114,10 @@ struct State {
 }
 
 impl Hub {
-    pub fn new(kernel: Box<dyn Kernel>, slots: Slots, pace: Pace, limits: Limits) -> Self {
-        let state = State {
+    pub fn new(mut kernel: Box<dyn Kernel>, slots: Slots, pace: Pace, limits: Limits) -> Self {
+        // Counts begin with the programs.
+        let skipped = kernel.skipped().map(|_| 0);
+        let mut state = State {
             kernel,
             slots,
             registry: Registry::default(),
@@ -135,6 +137,7 @@ impl Hub {
             totals: Totals::default(),
             started: Instant::now(),
         };
+        state.trail.skipped = skipped;
         Self { state: Mutex::new(state), rescheduled: Notify::new() }
     }
 

@@ -44,7 +44,13 @@ fn pace() -> Pace {
 
 impl Bench {
     fn new(slots: usize, early: bool) -> Self {
+        Self::skipping(slots, early, None)
+    }
+
+    /// Under a safety net, after so many hooks have been skipped.
+    fn skipping(slots: usize, early: bool, skipped: Option<u64>) -> Self {
         let (model, memory) = Model::new(slots, early);
+        model.world.lock().expect("world").skipped = skipped;
         let hub = Hub::new(Box::new(model.clone()), memory, pace(), limits());
         Self { model, hub, files: Vec::new() }
     }
@@ -478,6 +484,23 @@ fn what_a_skipped_hook_may_have_seen_is_told_when_the_inode_is_at_rest() {
     round(&mut bench);
     bench.settle();
     assert_eq!(bench.told(client), [], "no hook has been skipped since");
+}
+
+/// What is marked before the first look at the counts counts from the start of the programs.
+#[test]
+fn a_hook_is_known_to_be_skipped_from_the_start() {
+    for (skipped, told) in [(0, vec![]), (1, vec![(10, OTHER)])] {
+        let mut bench = Bench::skipping(4, false, Some(skipped));
+        let (file, client) = (bench.file(1), bench.client());
+        bench.watch(client, file, 10, ANY).expect("watch");
+        bench.model.net(1, 77);
+        bench.dispatch();
+        bench.model.hooked(1, 77, by_other(DATA));
+        bench.dispatch();
+        assert_eq!(bench.told(client), [(10, DATA)]);
+        bench.settle();
+        assert_eq!(bench.told(client), told, "{skipped} skipped");
+    }
 }
 
 #[test]
