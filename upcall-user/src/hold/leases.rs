@@ -30,7 +30,7 @@ pub struct Break {
     pub by: Option<u32>,
 }
 
-/// The daemon's leases. They end with the process.
+/// The daemon's leases. They end with the process, but for those by a description of which others have descriptors.
 ///
 /// A **lease** makes local processes wait in `open` and `truncate`, nowhere else: `rename`, `unlink`, `link`, `chmod`,
 /// `chown`, `utimes` and extended attributes do not break it, and neither does a write through a description from before
