@@ -14,6 +14,7 @@ mod kernel;
 mod maps;
 mod mark;
 mod probe;
+mod scope;
 mod shared;
 mod timestamp;
 

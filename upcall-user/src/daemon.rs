@@ -49,6 +49,7 @@ pub fn run(config: &Config) -> Result<()> {
     raise_descriptor_limit();
     let sizes = Sizes {
         slots: config.slots,
+        children: config.children,
         dirty_ring_bytes: config.dirty_ring_bytes,
         event_ring_bytes: config.event_ring_bytes,
     };
@@ -127,6 +128,7 @@ async fn serve(
         offsets,
         kernel,
         slots,
+        children,
         dirty,
         events: event_ring,
         log,
@@ -156,7 +158,7 @@ async fn serve(
     let tick = clock::coarse_resolution_ns()?;
     let hub = Arc::new(Hub::new(
         Box::new(kernel),
-        slots,
+        (slots, children),
         Pace { tick, volatile: config.volatile(), grace: config.grace() },
         limits,
     ));

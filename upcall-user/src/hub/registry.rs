@@ -4,6 +4,7 @@
 //! of events; so a client that reads slowly costs at most what it registered.
 
 mod account;
+mod children;
 mod inodes;
 mod interests;
 mod names;
@@ -14,13 +15,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use slab::Slab;
 use upcall_common::{
     abi::{Originator, Probe},
-    change::{ALWAYS, DATA, FORGET},
+    change::{ALWAYS, DATA, FORGET, RESCAN},
 };
 
 pub use account::Account;
 pub use inodes::{Origin, Watched};
 
-use super::names::Waiting;
+use super::{Scope, names::Waiting};
+use children::Children;
 use inodes::Inodes;
 use interests::{Interest, InterestIndex, Interests, List};
 
@@ -36,6 +38,7 @@ pub struct Wish {
     pub mask: u32,
     /// It also wants to hear of changes that it made itself.
     pub include_own: bool,
+    pub scope: Scope,
 }
 
 impl Wish {
@@ -54,12 +57,16 @@ struct Client {
     /// Turns given out so far.
     turns: u64,
     account: Account,
+    /// Changed inodes below directories that wait for it.
+    children: Children,
     /// Bytes of all names that wait for it.
     waiting_bytes: usize,
     /// The process behind the connection, while it is known to live.
     process: Option<u32>,
     /// Of the changes that wait, for who asked.
     provenance: Option<HashMap<InterestIndex, Provenance>>,
+    /// How many of its interests are in what lies below a directory.
+    scopes: usize,
     /// The connection is gone: nothing is told any more, and its interests are about to go.
     left: bool,
 }
@@ -110,6 +117,8 @@ pub struct Registry {
     interests: Interests,
     /// Of the interests that asked for them.
     names: HashMap<InterestIndex, Waiting>,
+    /// How many interests there are in what lies below each directory, by slot.
+    scopes: HashMap<u32, usize>,
     clients: Slab<Client>,
     /// Accounts of clients that have gone.
     gone: Account,
@@ -184,6 +193,7 @@ impl Registry {
         let (owner, watched) = (self.clients.get_mut(client)?, self.inodes.get_mut(slot)?);
         let (index, id) = self.interests.insert(&mut watched.interests, client, slot, wish, version)?;
         owner.interests.insert(index);
+        self.count_scope(client, slot, &wish);
         Some(id)
     }
 
@@ -213,9 +223,11 @@ impl Registry {
         }
         let freed = watched.is_some_and(|watched| watched.interests.is_empty()).then_some(slot);
         let interest = self.interests.remove(index)?;
+        self.discount_scope(interest.client(), slot, &interest.wish);
         let names = self.names.remove(&index);
         if let Some(owner) = self.clients.get_mut(interest.client()) {
             owner.interests.remove(&index);
+            owner.children.forget(index);
             if interest.pending != 0 {
                 owner.queue.remove(&interest.turn);
             }
@@ -257,7 +269,8 @@ impl Registry {
                 return;
             }
             client.account.marked += marks;
-            let told = changes & (interest.wish.mask | ALWAYS);
+            let below = if interest.wish.scope == Scope::Inode { RESCAN } else { 0 };
+            let told = changes & (interest.wish.mask | ALWAYS) & !below;
             let suppress = told == 0
                 || told & FORGET == 0
                     && interest.wish.is_own(originator, client.process)

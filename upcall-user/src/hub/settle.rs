@@ -20,13 +20,13 @@ pub struct Gone {
 }
 
 /// Longest time between two looks at an inode that is being written, in ticks.
-const WRITING_GAP: u64 = 8;
+pub(super) const WRITING_GAP: u64 = 8;
 /// The same for one that is being read, or about to be written directly.
-const READING_GAP: u64 = 256;
+pub(super) const READING_GAP: u64 = 256;
 /// Nanoseconds that making a mapping may take.
 const MAPPING: u64 = 1_000_000_000;
 /// What may have happened to a file that is mapped writable.
-const STORED: u32 = DATA | TIMES | VOLATILE;
+pub(super) const STORED: u32 = DATA | TIMES | VOLATILE;
 /// What may be happening to an inode that is busy, without a mark so far.
 pub(super) const UNDER_WAY: u32 = DATA | SIZE | TIMES | OTHER;
 
@@ -212,7 +212,7 @@ pub(super) fn may_stay_silent(attrs: &Attrs, clock: (i64, u32)) -> bool {
 
 /// A process that marked the inode did so alone only if nobody else has it open for writing: within a tick,
 /// another one's writes are not marked.
-fn alone(originator: Originator, probe: &Probe) -> Originator {
+pub(super) fn alone(originator: Originator, probe: &Probe) -> Originator {
     if probe.writecount > 1 { Originator::Unknown } else { originator }
 }
 

@@ -98,6 +98,7 @@ pub const FEXIT: &[Program] = &[
     exit(Hook::VfsUnlink),
     entry_of(Hook::VfsRmdirEntry, "vfs_rmdir"),
     exit(Hook::VfsRmdir),
+    entry_of(Hook::VfsRenameEntry, "vfs_rename"),
     exit(Hook::VfsRename),
     entry(Hook::DoDentryOpen),
     exit(Hook::FaultDirtySharedPage),

@@ -13,7 +13,7 @@ use std::{
 
 use aya::{
     Ebpf,
-    maps::{HashMap, MapData, PerCpuArray},
+    maps::{HashMap, MapData, MapError, PerCpuArray, Queue},
     programs::{Program, RawTracePoint, RawTracePointRunOptions, TestRun, links::FdLink},
 };
 use upcall_common::{
@@ -23,7 +23,7 @@ use upcall_common::{
 
 use super::{Skips, Source};
 use crate::{
-    hub::{Kernel, KernelCounts},
+    hub::{Kernel, KernelCounts, Located, PlaceWords},
     sys::{clock, map::MappedArray},
 };
 
@@ -113,6 +113,16 @@ impl Flags {
         self.get(word!(seed))
     }
 
+    /// Whether BPF programs look for scopes.
+    fn set_scopes(&self, on: bool) {
+        self.set(word!(scopes), u64::from(on));
+    }
+
+    /// Whether a BPF program could not say what changed in a scope since the last call.
+    pub fn take_rescan(&self) -> bool {
+        self.word(word!(rescan)).is_some_and(protocol::take_scan)
+    }
+
     /// From now on BPF programs look for aliases.
     fn set_aliases(&self) {
         self.set(word!(aliases), 1);
@@ -144,6 +154,17 @@ pub(super) struct Maps {
     pub(super) aliases: HashMap<MapData, [u64; 2], u32>,
     pub(super) counters: PerCpuArray<MapData, u64>,
     pub(super) probes: MappedArray<ProbeWords>,
+    pub(super) scopes: ScopeMaps,
+}
+
+/// Of what lies below directories.
+pub(super) struct ScopeMaps {
+    pub(super) devices: HashMap<MapData, u32, u32>,
+    pub(super) index: HashMap<MapData, [u64; 2], u32>,
+    pub(super) free: Queue<MapData, u32>,
+    /// How many children there are; 0 once all have been put into `free`.
+    pub(super) fresh: u32,
+    pub(super) places: MappedArray<PlaceWords>,
 }
 
 impl BpfKernel {
@@ -226,6 +247,42 @@ impl Kernel for BpfKernel {
 
     fn needs_aliases(&self) -> bool {
         self.source == Source::Timestamp
+    }
+
+    fn locate(&mut self, inode: u64) -> io::Result<(Option<Probe>, Vec<Located>)> {
+        run(&self.programs.ebpf, "locate", inode)?;
+        let located = self.maps.scopes.places.iter().map_while(|words| Located::read(words)).collect();
+        // Afterwards: what is there is what was there, or is no more.
+        Ok((self.peek(inode)?, located))
+    }
+
+    fn scope(&mut self, dev: u32, on: bool) -> io::Result<()> {
+        let ScopeMaps { devices, free, fresh, .. } = &mut self.maps.scopes;
+        for child in 0..std::mem::take(fresh) {
+            free.push(child, 0).map_err(io::Error::other)?;
+        }
+        if on {
+            devices.insert(dev, 1, 0).map_err(io::Error::other)?;
+        } else {
+            devices.remove(&dev).map_err(io::Error::other)?;
+        }
+        self.flags.set_scopes(self.maps.scopes.devices.keys().next().is_some());
+        Ok(())
+    }
+
+    fn forget_child(&mut self, key: Key, child: u32) -> io::Result<()> {
+        let index = &mut self.maps.scopes.index;
+        match index.get(&key.words(), 0) {
+            // Another one's by now.
+            Ok(found) if found != child => Ok(()),
+            Err(MapError::KeyNotFound) => Ok(()),
+            Err(error) => Err(io::Error::other(error)),
+            Ok(_) => index.remove(&key.words()).map_err(io::Error::other),
+        }
+    }
+
+    fn free_child(&mut self, child: u32) -> io::Result<()> {
+        self.maps.scopes.free.push(child, 0).map_err(io::Error::other)
     }
 
     fn skipped(&mut self) -> Option<u64> {

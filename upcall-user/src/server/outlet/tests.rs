@@ -42,7 +42,7 @@ impl Bench {
         let file = File::open("/dev/null").expect("file");
         let file = file.as_fd();
         model.add_inode(file, 1);
-        let wish = Wish { cookie: 10, mask: ANY, include_own: false };
+        let wish = Wish { cookie: 10, mask: ANY, include_own: false, scope: crate::hub::Scope::Inode };
         hub.register_one(client, file, wish, None, 0).expect("watched");
         let (peer, outlet) = pair();
         let (outlets, outlet) = (Outlets::default(), Arc::new(outlet));
