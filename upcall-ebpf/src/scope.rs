@@ -67,13 +67,7 @@ pub fn is_scoped(dev: u32) -> bool {
 /// Before such a change, names do not say where the inode will be.
 #[inline(always)]
 fn may_move(op: u16) -> bool {
-    const OPS: u64 = bit(Op::Unknown)
-        | bit(Op::Rename)
-        | bit(Op::Link)
-        | bit(Op::Create)
-        | bit(Op::Mkdir)
-        | bit(Op::Mknod)
-        | bit(Op::Symlink);
+    const OPS: u64 = bit(Op::Unknown) | bit(Op::Rename) | bit(Op::Link);
     OPS >> (op & 63) & 1 != 0
 }
 
@@ -129,7 +123,9 @@ fn find(key: &Key) -> Option<u32> {
 #[inline(always)]
 fn is_of(index: u32, generation: u32) -> bool {
     // SAFETY: the map returned it.
-    CHILDREN.get_ptr(index).is_some_and(|child| unsafe { (*child).slot.generation } == generation)
+    let of = CHILDREN.get_ptr(index).map(|child| unsafe { (&raw const (*child).slot.generation).read_volatile() });
+    // A new inode may get its generation only after its first mark.
+    of.is_some_and(|of| of == generation || of == 0)
 }
 
 #[inline(always)]

@@ -78,7 +78,7 @@ impl<T> Deref for Memory<T> {
 }
 
 /// Children that there are.
-const CHILDREN: u32 = 4;
+const CHILDREN: u32 = 8;
 
 impl Model {
     pub(crate) fn new(slots: usize, early: bool) -> (Self, (Slots, Pool)) {

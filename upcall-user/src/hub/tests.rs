@@ -5,6 +5,7 @@ mod gone;
 mod joined;
 mod names;
 mod register;
+mod scopes;
 mod under_way;
 
 use std::{

@@ -2,7 +2,7 @@
 //! those that are into a pool of *children*, each once however often it changes. Here they are taken, looked at once
 //! they are at rest, and told to whoever is interested in a directory above where they were, or are now.
 
-mod place;
+pub(super) mod place;
 mod pool;
 mod settle;
 mod take;

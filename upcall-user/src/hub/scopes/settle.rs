@@ -64,7 +64,10 @@ impl State {
             tracing::error!(%error, "cannot look for an inode");
             (None, Vec::new())
         });
-        let probe = probe.filter(|probe| (probe.key, probe.generation) == (key, generation));
+        // A new inode may get its generation only after its first mark.
+        let same = |probe: &Probe| probe.key == key && (probe.generation == generation || generation == 0);
+        let probe = probe.filter(same);
+        let generation = probe.map_or(generation, |probe| probe.generation);
         let unknown = probe.is_none() && before.is_empty() && below.is_empty();
         if cut || unknown || probe.is_some() && located.iter().any(|place| place.cut) {
             self.rescan_scopes(wake);
