@@ -123,9 +123,6 @@ impl Reader for Turn<'_> {
     fn take(&mut self) {
         self.woken.extend(self.hub.take(self.slots.drain(..)));
         self.woken.extend(self.hub.take_changed_children(self.children.drain(..)));
-        if self.flags.take_rescan() {
-            self.hub.rescan_all();
-        }
         // Names go with the upcalls that now wait, rather than after them.
         self.namer.drain(self.hub);
     }

@@ -112,7 +112,7 @@ fn show(as_json: bool, paths: &[PathBuf], notice: &Notice) -> Result<()> {
                 });
                 let end = if *ended { " (no longer watched)" } else { "" };
                 let entries = entries(names);
-                let place = child.as_ref().map_or_else(String::new, |child| place(child));
+                let place = child.as_ref().map_or_else(String::new, place);
                 let changes = if changes.is_empty() { "-".to_owned() } else { changes.join("|") };
                 format!("{}{place} {changes} version {version}{size}{end}{entries}", name(cookie))
             })
@@ -154,12 +154,12 @@ fn place(child: &Child) -> String {
 }
 
 fn below(child: &Child) -> Value {
-    json!({"path": text(&child.path), "old_path": child.old_path.as_ref().map(text),
+    json!({"path": text(&child.path), "old_path": child.old_path.as_deref().map(text),
         "gone": child.fate == Fate::Gone, "appeared": child.fate == Fate::Appeared, "directory": child.directory,
         "links": child.links, "ino": child.ino, "handle_type": child.handle_type, "handle": hex(&child.handle)})
 }
 
-fn text(name: &Vec<u8>) -> String {
+fn text(name: &[u8]) -> String {
     String::from_utf8_lossy(name).into_owned()
 }
 
@@ -168,7 +168,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn entry(entry: &EntryName) -> Value {
-    json!({"kind": entry.kind.as_str(), "name": text(&entry.name), "new_name": entry.new_name.as_ref().map(text),
+    json!({"kind": entry.kind.as_str(), "name": text(&entry.name), "new_name": entry.new_name.as_deref().map(text),
         "directory": entry.directory, "handle_type": entry.handle_type, "handle": hex(&entry.handle)})
 }
 

@@ -42,6 +42,8 @@ pub trait Kernel: Send {
     fn forget_child(&mut self, key: Key, child: u32) -> io::Result<()>;
     /// A child is back in the pool.
     fn free_child(&mut self, child: u32) -> io::Result<()>;
+    /// Whether something changed below some directory of which nobody could say what, since this was last asked.
+    fn take_rescan(&mut self) -> bool;
     /// How often hooks have been skipped so far whose changes the safety net sees; `None` without a net.
     fn skipped(&mut self) -> Option<u64>;
     /// Whether a mark comes before the change is visible, so that each needs a trailing edge.

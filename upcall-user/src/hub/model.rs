@@ -37,6 +37,7 @@ pub(super) struct World {
     /// Where inodes are, by address.
     pub(super) places: HashMap<u64, Vec<Located>>,
     pub(super) scoped: Vec<u32>,
+    pub(super) rescan: bool,
     /// Children in the index, and those that are free.
     pub(super) children: HashMap<Key, u32>,
     pub(super) free: Vec<u32>,
@@ -218,6 +219,10 @@ impl Kernel for Model {
             world.scoped.push(dev);
         }
         Ok(())
+    }
+
+    fn take_rescan(&mut self) -> bool {
+        std::mem::take(&mut self.world.lock().expect("world").rescan)
     }
 
     fn forget_child(&mut self, key: Key, child: u32) -> io::Result<()> {

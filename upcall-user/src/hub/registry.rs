@@ -117,8 +117,6 @@ pub struct Registry {
     interests: Interests,
     /// Of the interests that asked for them.
     names: HashMap<InterestIndex, Waiting>,
-    /// How many interests there are in what lies below each directory, by slot.
-    scopes: HashMap<u32, usize>,
     clients: Slab<Client>,
     /// Accounts of clients that have gone.
     gone: Account,
@@ -193,7 +191,7 @@ impl Registry {
         let (owner, watched) = (self.clients.get_mut(client)?, self.inodes.get_mut(slot)?);
         let (index, id) = self.interests.insert(&mut watched.interests, client, slot, wish, version)?;
         owner.interests.insert(index);
-        self.count_scope(client, slot, &wish);
+        self.count_scope(client, &wish);
         Some(id)
     }
 
@@ -223,7 +221,7 @@ impl Registry {
         }
         let freed = watched.is_some_and(|watched| watched.interests.is_empty()).then_some(slot);
         let interest = self.interests.remove(index)?;
-        self.discount_scope(interest.client(), slot, &interest.wish);
+        self.discount_scope(interest.client(), &interest.wish);
         let names = self.names.remove(&index);
         if let Some(owner) = self.clients.get_mut(interest.client()) {
             owner.interests.remove(&index);
@@ -286,6 +284,9 @@ impl Registry {
                     wake.push(interest.client());
                 }
                 interest.turn = client.enqueue(index);
+                if interest.wish.scope != Scope::Inode {
+                    client.children.wait_own(index, version);
+                }
             }
             interest.pending |= told;
             if let Some(provenance) = &mut client.provenance {

@@ -123,7 +123,8 @@ impl Outlet {
             return false;
         }
         let sent = state.send_upcalls(&self.stream, hub, client, u64::MAX);
-        sent.is_ok_and(|count| count < UPCALLS) && state.rest.is_empty()
+        // Children are the session's to look at.
+        sent.is_ok_and(|count| count < UPCALLS) && state.rest.is_empty() && !hub.has_children(client)
     }
 }
 

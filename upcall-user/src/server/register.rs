@@ -14,13 +14,15 @@ use std::{
 use tokio::task::spawn_blocking;
 use upcall_common::{
     change,
-    wire::{Code, FEATURE_NAMES, Known, RegisterItem, Registered, Target as WireTarget},
+    wire::{
+        self, Code, FEATURE_NAMES, FEATURE_SCOPES, Known, RegisterItem, Registered, Target as WireTarget,
+    },
 };
 
 use super::{Service, requests::lifetime, session::Peer, transport::close};
 use crate::{
     access::{self, AccessError, Principal, Resolved, Target},
-    hub::{self, ClientIndex, Origin, RegisterError, Waiting, Wanted, Wish},
+    hub::{self, ClientIndex, Origin, RegisterError, Scope, Waiting, Wanted, Wish},
 };
 
 /// Files that are open at a time for one step. Those of all steps under way are together a small part of the least
@@ -56,7 +58,7 @@ pub(super) async fn register(
                 cookie: item.cookie,
                 mask: item.mask,
                 include_own: item.include_own,
-                scope: hub::Scope::Inode,
+                scope: scope(&item, peer),
             },
             lifetime_ms: item.lifetime_ms,
             known: item.known_version,
@@ -95,6 +97,15 @@ pub(super) async fn register(
         }
     }
     answers
+}
+
+fn scope(item: &RegisterItem, peer: &Peer) -> Scope {
+    match item.scope {
+        _ if peer.features & FEATURE_SCOPES == 0 => Scope::Inode,
+        wire::Scope::Inode => Scope::Inode,
+        wire::Scope::Children => Scope::Children,
+        wire::Scope::Subtree => Scope::Subtree,
+    }
 }
 
 fn wants_names(item: &RegisterItem, peer: &Peer) -> bool {

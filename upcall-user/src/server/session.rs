@@ -8,12 +8,12 @@ use tokio::{
     time::timeout,
 };
 use upcall_common::wire::{
-    self, Code, DecodeError, FEATURE_DESCRIPTORS, FEATURE_NAMES, FEATURE_STATE, Hello, MAX_BATCH, MAX_BODY,
-    Message, ResyncReason, VERSION, Welcome,
+    self, Code, DecodeError, FEATURE_DESCRIPTORS, FEATURE_NAMES, FEATURE_SCOPES, FEATURE_STATE, Hello,
+    MAX_BATCH, MAX_BODY, Message, ResyncReason, VERSION, Welcome,
 };
 
 use super::{
-    Service,
+    Service, below,
     events::{EventStream, next_events},
     feed::{Feed, ending},
     link::Link,
@@ -172,8 +172,8 @@ async fn greet(transport: &mut Transport, peer: &mut Peer, service: &Arc<Service
     peer.info.name = hello.name;
     // Passing descriptors needs no consent.
     let state = if service.arbiter.is_some() { FEATURE_STATE } else { 0 };
-    peer.features =
-        hello.features & (FEATURE_NAMES | state) | if peer.local { FEATURE_DESCRIPTORS } else { 0 };
+    peer.features = hello.features & (FEATURE_NAMES | FEATURE_SCOPES | state)
+        | if peer.local { FEATURE_DESCRIPTORS } else { 0 };
     // What it missed while it was away is told when it registers; what nobody has noticed yet would not be.
     service.gaps.look(false).await;
     let Some((client, upcalls)) = service.hub.connect(peer.info.clone(), peer.process.take()) else {
@@ -218,7 +218,7 @@ async fn work(transport: &mut Transport, peer: &Peer, seat: &mut Seat) -> End {
         match turn(transport, peer, seat, &mut stream).await {
             Ok(()) => {}
             Err(End::Shutdown) => {
-                let caught_up = catch_up(transport, &seat.service, seat.client).await;
+                let caught_up = catch_up(transport, &peer.principal, &seat.service, seat.client).await;
                 return caught_up.err().unwrap_or(End::Shutdown);
             }
             Err(end) => return end,
@@ -237,7 +237,8 @@ async fn turn(
     let (mut shutdown, mut next_gap) = (service.shutdown.clone(), gaps.clone());
     let mut feed =
         Feed { hub: &service.hub, client: *client, woken: upcalls, gaps, shutdown: shutdown.clone() };
-    let more = feed.send(transport).await?;
+    let mut more = feed.send(transport).await?;
+    more |= below::send(transport, &peer.principal, service, *client, u64::MAX).await?;
     if let Some((tag, message)) = decode(transport)? {
         let answer = match message {
             Message::StateRequest(request) => {
@@ -256,7 +257,7 @@ async fn turn(
                 // A gap that nobody has noticed yet must not be told behind the barrier.
                 service.gaps.look(false).await;
                 feed.tell_of_gap(transport).await?;
-                catch_up(transport, service, *client).await?;
+                catch_up(transport, &peer.principal, service, *client).await?;
                 transport.write(frame(&Message::Synced, tag)).await?;
             }
             Answer::Events(filter) => {
@@ -288,14 +289,28 @@ async fn turn(
 
 /// Sends every upcall for changes that were complete at the call. Later ones may stay: a file that is written
 /// all the time must not put the end off.
-async fn catch_up(transport: &mut Transport, service: &Service, client: ClientIndex) -> Result<(), End> {
+async fn catch_up(
+    transport: &mut Transport,
+    principal: &Principal,
+    service: &Arc<Service>,
+    client: ClientIndex,
+) -> Result<(), End> {
     for slots in service.hub.slots_of(client).chunks(hub::STEP) {
         service.hub.catch_up(slots);
         tokio::task::yield_now().await;
     }
     // After the slots, so that names go with what waits.
     service.namer.drain(&service.hub);
+    if service.hub.has_scopes(client) {
+        let mut next = Some(0);
+        while let Some(from) = next {
+            next = service.hub.catch_up_children(from);
+            tokio::task::yield_now().await;
+        }
+    }
     let last = service.hub.last_turn(client);
-    while transport.send_upcalls(&service.hub, client, last).await? {}
+    while transport.send_upcalls(&service.hub, client, last).await?
+        || below::send(transport, principal, service, client, last).await?
+    {}
     Ok(())
 }

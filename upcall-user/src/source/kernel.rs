@@ -119,7 +119,7 @@ impl Flags {
     }
 
     /// Whether a BPF program could not say what changed in a scope since the last call.
-    pub fn take_rescan(&self) -> bool {
+    fn take_rescan(&self) -> bool {
         self.word(word!(rescan)).is_some_and(protocol::take_scan)
     }
 
@@ -268,6 +268,10 @@ impl Kernel for BpfKernel {
         }
         self.flags.set_scopes(self.maps.scopes.devices.keys().next().is_some());
         Ok(())
+    }
+
+    fn take_rescan(&mut self) -> bool {
+        self.flags.take_rescan()
     }
 
     fn forget_child(&mut self, key: Key, child: u32) -> io::Result<()> {

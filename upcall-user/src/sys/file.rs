@@ -11,6 +11,11 @@ pub fn may_read(file: BorrowedFd<'_>) -> io::Result<()> {
     may(file, libc::R_OK)
 }
 
+/// Whether it may search the directory: `EACCES` if not.
+pub fn may_search(directory: BorrowedFd<'_>) -> io::Result<()> {
+    may(directory, libc::X_OK)
+}
+
 /// Whether it may write to it; `EROFS` if nobody may.
 pub fn may_write(file: BorrowedFd<'_>) -> io::Result<()> {
     may(file, libc::W_OK)

@@ -1,6 +1,6 @@
 //! The registry's part in what lies below directories: which interests are told of a child, and what waits for a client.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use upcall_common::{
     abi::Attrs,
@@ -25,11 +25,17 @@ pub(super) struct Children {
     waiting: HashMap<Waits, Waiting>,
     queue: BTreeMap<u64, Waits>,
     bytes: usize,
+    /// Of interests with a scope that wait because of the directory's own changes: the version of the first of these.
+    own: HashMap<InterestIndex, u64>,
+    /// The same of what waits below, by interest: in the order of versions.
+    firsts: BTreeSet<(InterestIndex, u64)>,
 }
 
 #[derive(Debug)]
 struct Waiting {
     turn: u64,
+    /// The directory's, when it began to wait.
+    first: u64,
     changes: u32,
     version: u64,
     directory: bool,
@@ -55,7 +61,14 @@ impl Waiting {
         // Where it was when it was told last.
         let moved = self.path != next.path && self.fate != Fate::Appeared;
         let old_path = self.old_path.or(moved.then_some(self.path)).filter(|old| *old != next.path);
-        Self { turn: self.turn, changes: self.changes | next.changes, fate, old_path, ..next }
+        Self {
+            turn: self.turn,
+            first: self.first,
+            changes: self.changes | next.changes,
+            fate,
+            old_path,
+            ..next
+        }
     }
 }
 
@@ -67,6 +80,7 @@ impl Children {
     fn remove(&mut self, key: &Waits) -> Option<Waiting> {
         let waiting = self.waiting.remove(key)?;
         self.queue.remove(&waiting.turn);
+        self.firsts.remove(&(key.0, waiting.first));
         self.bytes -= waiting.bytes();
         Some(waiting)
     }
@@ -74,7 +88,26 @@ impl Children {
     fn insert(&mut self, key: Waits, waiting: Waiting) {
         self.bytes += waiting.bytes();
         self.queue.insert(waiting.turn, key);
+        self.firsts.insert((key.0, waiting.first));
         self.waiting.insert(key, waiting);
+    }
+
+    /// The last version that an upcall may cover which leaves all that waits still to be told: a client that has heard of
+    /// no more is told after a reconnection that there was more.
+    pub(super) fn covered(&self, interest: InterestIndex, version: u64) -> u64 {
+        let below = self.firsts.range((interest, 0)..).next().filter(|(of, _)| *of == interest);
+        let waiting = below.map(|(_, first)| *first).into_iter().chain(self.own.get(&interest).copied());
+        waiting.map(|first| first.saturating_sub(1)).chain([version]).min().unwrap_or(version)
+    }
+
+    /// A change of the directory itself waits from this version on.
+    pub(super) fn wait_own(&mut self, interest: InterestIndex, version: u64) {
+        self.own.entry(interest).or_insert(version);
+    }
+
+    /// It is about to be told.
+    pub(super) fn take_own(&mut self, interest: InterestIndex) {
+        self.own.remove(&interest);
     }
 
     /// Nothing waits for the interest any more.
@@ -83,6 +116,7 @@ impl Children {
         for key in &keys {
             self.remove(key);
         }
+        self.own.remove(&interest);
     }
 }
 
@@ -118,10 +152,11 @@ impl Registry {
                 if interest.pending == 0 {
                     interest.turn = client.enqueue(index);
                 }
+                client.children.wait_own(index, version);
                 interest.pending |= RESCAN;
                 return;
             }
-            waiting.version = version;
+            (waiting.version, waiting.first) = (version, version);
             let key = (index, (changed.key, changed.generation));
             match client.children.remove(&key) {
                 Some(earlier) => client.children.insert(key, earlier.and(waiting)),
@@ -152,7 +187,7 @@ impl Registry {
                 interest: interest.id(index),
                 cookie: interest.wish.cookie,
                 changes: waiting.changes,
-                version: waiting.version,
+                version: owner.children.covered(index, waiting.version),
                 key: inode,
                 generation,
                 directory: waiting.directory,
@@ -176,44 +211,37 @@ impl Registry {
         owner.scopes > 0
     }
 
-    /// Slots of directories that somebody is interested in below which.
-    pub(in crate::hub) fn scopes(&self) -> Vec<u32> {
-        self.scopes.keys().copied().collect()
+    /// The slot of the client's interest.
+    pub(in crate::hub) fn slot_of(&mut self, client: ClientIndex, interest: u64) -> Option<u32> {
+        let (_, found) = self.interests.find(interest)?;
+        (found.client() == client && !found.ended()).then_some(found.slot)
     }
 
-    /// Tells the client to look below the interest's directory itself. Whether it has such an interest.
-    pub(in crate::hub) fn rescan(&mut self, client: ClientIndex, interest: u64) -> bool {
-        let Some((index, found)) = self.interests.find(interest) else { return false };
-        let Some(owner) = self.clients.get_mut(client).filter(|_| found.client() == client) else {
-            return false;
-        };
+    /// Tells the client, as of this version, to look below the interest's directory itself.
+    pub(in crate::hub) fn rescan(&mut self, interest: u64, version: u64) {
+        let Some((index, found)) = self.interests.find(interest) else { return };
+        let Some(owner) = self.clients.get_mut(found.client()) else { return };
         if found.pending == 0 {
             found.turn = owner.enqueue(index);
         }
+        owner.children.wait_own(index, version);
+        found.version = version;
         found.pending |= RESCAN;
-        true
     }
 
     /// An interest in what lies below a directory has come.
-    pub(super) fn count_scope(&mut self, client: ClientIndex, slot: u32, wish: &Wish) {
-        if wish.scope != Scope::Inode {
-            *self.scopes.entry(slot).or_default() += 1;
-            if let Some(owner) = self.clients.get_mut(client) {
-                owner.scopes += 1;
-            }
+    pub(super) fn count_scope(&mut self, client: ClientIndex, wish: &Wish) {
+        if wish.scope != Scope::Inode
+            && let Some(owner) = self.clients.get_mut(client)
+        {
+            owner.scopes += 1;
         }
     }
 
     /// One has gone.
-    pub(super) fn discount_scope(&mut self, client: ClientIndex, slot: u32, wish: &Wish) {
+    pub(super) fn discount_scope(&mut self, client: ClientIndex, wish: &Wish) {
         if wish.scope == Scope::Inode {
             return;
-        }
-        if let Some(count) = self.scopes.get_mut(&slot) {
-            *count -= 1;
-            if *count == 0 {
-                self.scopes.remove(&slot);
-            }
         }
         if let Some(owner) = self.clients.get_mut(client) {
             owner.scopes = owner.scopes.saturating_sub(1);
@@ -246,6 +274,7 @@ fn as_seen(root: u32, changed: &Changed, wish: &Wish) -> Option<Waiting> {
     }
     Some(Waiting {
         turn: 0,
+        first: 0,
         changes,
         version: 0,
         directory: changed.directory,

@@ -7,12 +7,9 @@ mod pool;
 mod settle;
 mod take;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
-use upcall_common::{
-    abi::{Key, SCOPE_CHILDREN, SCOPE_SUBTREE},
-    change::RESCAN,
-};
+use upcall_common::abi::{Key, SCOPE_CHILDREN, SCOPE_SUBTREE};
 
 use super::{ClientIndex, Hub, State, devices::Devices, trail::Trail};
 pub use place::{Below, Located, PlaceWords};
@@ -47,13 +44,21 @@ pub(super) struct Children {
     trail: Trail,
     /// Where they were when they were looked at last: those alone that have been looked at, and are not at rest.
     known: HashMap<u32, Vec<Below>>,
+    /// Slots of directories with a scope.
+    roots: BTreeSet<u32>,
     /// Of which filesystems there are scopes.
     devices: Devices,
 }
 
 impl Children {
     pub(super) fn new(pool: Pool, tick: u64) -> Self {
-        Self { pool, trail: Trail::new(tick), known: HashMap::new(), devices: Devices::default() }
+        Self {
+            pool,
+            trail: Trail::new(tick),
+            known: HashMap::new(),
+            roots: BTreeSet::new(),
+            devices: Devices::default(),
+        }
     }
 }
 
@@ -66,6 +71,7 @@ impl Hub {
         for child in dirty {
             state.take_child(child, &mut wake);
         }
+        state.look_for_rescan(&mut wake);
         wake
     }
 
@@ -77,22 +83,15 @@ impl Hub {
         }
     }
 
-    /// Something has changed below some directory, and nobody knows what.
-    pub fn rescan_all(&self) {
-        let mut state = self.lock();
-        let mut wake = Vec::new();
-        for slot in state.registry.scopes() {
-            state.tell(slot, RESCAN, &mut wake);
-        }
-        state.wake(&wake);
-    }
-
     /// What was taken for an interest cannot be told: its client has to look itself.
     pub fn rescan(&self, client: ClientIndex, interest: u64) {
         let mut state = self.lock();
-        if state.registry.rescan(client, interest) {
-            state.wake(&[client]);
-        }
+        let Some(slot) = state.registry.slot_of(client, interest) else { return };
+        // Others may have been told a version above that of what was taken: this one is above theirs.
+        let Some(version) = state.slots.get(slot).map(|view| view.raise()) else { return };
+        state.registry.marks_taken(slot, version);
+        state.registry.rescan(interest, version);
+        state.wake(&[client]);
     }
 }
 
@@ -105,6 +104,7 @@ impl State {
         if before == 0 && scope != Scope::Inode {
             self.kernel.scope(dev, true)?;
             self.children.devices.insert(dev);
+            self.children.roots.insert(slot);
         }
         Ok(())
     }
@@ -118,6 +118,7 @@ impl State {
         }
         view.set_scope(0);
         self.children.devices.remove(dev);
+        self.children.roots.remove(&slot);
         if !self.children.devices.has(dev)
             && let Err(error) = self.kernel.scope(dev, false)
         {

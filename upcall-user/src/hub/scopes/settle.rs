@@ -155,6 +155,7 @@ impl State {
                 self.settle_child(child, unsettled, now, wake);
             }
         }
+        self.look_for_rescan(wake);
         (end < len).then_some(end)
     }
 }

@@ -88,8 +88,17 @@ impl State {
         }
     }
 
+    /// The kernel side may have been unable to say what changed.
+    pub(super) fn look_for_rescan(&mut self, wake: &mut Vec<ClientIndex>) {
+        if self.kernel.take_rescan() {
+            self.rescan_scopes(wake);
+        }
+    }
+
+    /// Something has changed below some directory, and nobody knows what; whoever comes back to one later hears that it
+    /// has changed.
     pub(super) fn rescan_scopes(&mut self, wake: &mut Vec<ClientIndex>) {
-        for slot in self.registry.scopes() {
+        for slot in self.children.roots.clone() {
             self.tell(slot, RESCAN, wake);
         }
     }

@@ -220,3 +220,41 @@ fn only_a_directory_has_anything_below() {
     let made = bench.hub.register_one(client, bench.files[file].as_fd(), wish, None, 0);
     assert_eq!(made, Err(RegisterError::Unsupported));
 }
+
+/// Whoever has heard of the first of two and comes back must not be told that nothing has changed since.
+#[test]
+fn a_version_covers_nothing_that_still_waits() {
+    let (bench, client) = below(false, Scope::Subtree);
+    let mut told = Vec::new();
+    for ino in [20, 21] {
+        bench.model.put(ino, Some("a"));
+        bench.dispatch_below(bench.model.mark_below(ino, Some("a"), by_other(DATA)));
+    }
+    // The first changes once more, after the second.
+    bench.dispatch_below(bench.model.mark_below(20, Some("a"), by_other(MODE)));
+    bench.model.mark(DIRECTORY, by_other(TIMES));
+    bench.dispatch();
+    let last = bench.hub.lock().slots.get(0).expect("slot").version();
+    for _ in 0..2 {
+        told.extend(bench.hub.take_children(client, 1, u64::MAX).iter().map(|it| it.version));
+    }
+    assert!(told[0] < told[1] && told[1] < last, "{told:?} {last}");
+    let own: Vec<u64> = bench.hub.take_upcalls(client, 10, u64::MAX).iter().map(|it| it.version).collect();
+    assert_eq!(own, [last]);
+}
+
+/// What was taken and could not be told makes the client look itself, and so does the pool when it is empty.
+#[test]
+fn what_cannot_be_told_makes_clients_look_themselves() {
+    let (bench, client) = below(false, Scope::Subtree);
+    bench.model.put(20, Some("a"));
+    bench.dispatch_below(bench.model.mark_below(20, Some("a"), by_other(DATA)));
+    let child = bench.hub.take_children(client, 1, u64::MAX).pop().expect("a child");
+    assert!(!bench.told_rescan(client));
+    bench.hub.rescan(client, child.interest);
+    let told = bench.hub.take_upcalls(client, 10, u64::MAX);
+    assert!(told.iter().any(|it| it.changes & RESCAN != 0 && it.version > child.version), "{told:?}");
+    bench.model.world.lock().expect("world").rescan = true;
+    bench.dispatch_below(None);
+    assert!(bench.told_rescan(client) && !bench.told_rescan(client));
+}
