@@ -32,14 +32,18 @@ pub struct Seen {
 const STAYS: u32 = 0;
 /// It may be about to come into a scope.
 const MAY_MOVE: u32 = 1;
+/// The same, also without a name so far.
+const MAY_BE_LINKED: u32 = 2;
 /// It is new: its names do not say where it was.
-const NEW: u32 = 2;
+const NEW: u32 = 3;
 
 /// An inode has changed.
 #[inline(always)]
 pub fn changed(key: Key, inode: u64, generation: u32, dentry: u64, word: Word, op: u16) {
     if is_scoped(key.dev) {
-        let motion = if may_move(op) { MAY_MOVE } else { STAYS };
+        let motion = motion(op);
+        // What has lost its name is where it was only for who tells of that.
+        let dentry = if removes(op) || place::is_hashed(dentry) { dentry } else { 0 };
         see(&Seen { key, inode, dentry, word: word.0, generation, motion });
     }
 }
@@ -63,10 +67,21 @@ pub fn is_scoped(dev: u32) -> bool {
         && unsafe { SCOPED.get(&dev) }.is_some()
 }
 
-/// Before such a change, names do not say where the inode will be.
+/// What a change may do to the inode's names.
 #[inline(always)]
-fn may_move(op: u16) -> bool {
-    const OPS: u64 = bit(Op::Unknown) | bit(Op::Rename) | bit(Op::Link);
+fn motion(op: u16) -> u32 {
+    const LINKS: u64 = bit(Op::Unknown) | bit(Op::Link);
+    const MOVES: u64 = bit(Op::Rename);
+    match 1 << (op & 63) {
+        op if LINKS & op != 0 => MAY_BE_LINKED,
+        op if MOVES & op != 0 => MAY_MOVE,
+        _ => STAYS,
+    }
+}
+
+#[inline(always)]
+fn removes(op: u16) -> bool {
+    const OPS: u64 = bit(Op::Unlink) | bit(Op::Rmdir) | bit(Op::Rename);
     OPS >> (op & 63) & 1 != 0
 }
 
@@ -91,8 +106,9 @@ fn handle(seen: &Seen) {
         && is_of(index, seen.generation)
     {
         mark(index, seen.word);
-        if state(index) == Child::UNPLACED {
-            place::note(index, seen);
+        match state(index) {
+            Child::UNPLACED | Child::ELSEWHERE => place::note(index, seen),
+            _ => {}
         }
         // The daemon may have given it up just before the mark; if it is there still, the daemon has yet to look.
         if find(&seen.key) == Some(index) {
@@ -103,7 +119,7 @@ fn handle(seen: &Seen) {
     if dentry == place::TOO_DEEP {
         return rescan();
     }
-    if dentry == place::NONE && seen.motion == STAYS && !place::is_unnamed(seen.inode) {
+    if dentry == place::NONE && !place::may_appear(seen) {
         return;
     }
     let Some(index) = claim(seen) else { return rescan() };
@@ -156,6 +172,8 @@ fn claim(seen: &Seen) -> Option<u32> {
         (&raw mut (*child).slot.key).write_volatile(seen.key);
         (&raw mut (*child).slot.generation).write_volatile(seen.generation);
         (&raw mut (*child).slot.inode).write_volatile(seen.inode);
+        // As they are before the change, as far as the hook comes before it.
+        (&raw mut (*child).slot.attrs).write_volatile(kernel::attrs(seen.inode));
         atomic::exchange(&raw mut (*child).state, Child::UNPLACED);
     }
     // Whatever is there is of an inode whose number this one has now, or was put there by another CPU just now: that

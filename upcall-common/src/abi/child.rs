@@ -56,6 +56,8 @@ impl Child {
     pub const PLACED: u64 = 3;
     /// Where it was at a later mark: at the first it was in no scope.
     pub const PLACED_LATER: u64 = 4;
+    /// At the last mark it was in no scope, and was not about to move.
+    pub const ELSEWHERE: u64 = 5;
 }
 
 const _: () = {

@@ -7,7 +7,7 @@ use upcall_common::abi::{
     CHILD_PATH, Child, DEEPEST, PATH_PIECE, PLACE_ROOTS, PLACES, Place, SCOPE_CHILDREN, SCOPE_SUBTREE,
 };
 
-use super::Seen;
+use super::{MAY_BE_LINKED, NEW, STAYS, Seen};
 use crate::{
     atomic, index,
     kernel::{self, offset, probe},
@@ -39,7 +39,7 @@ pub fn scoped_dentry(seen: &Seen) -> u64 {
             break;
         }
         let dentry = node - u64::from(offset!(dentry_alias));
-        match member(dentry) {
+        match if is_hashed(dentry) { member(dentry) } else { OUT } {
             IN => return dentry,
             DEEP => deep = true,
             _ => {}
@@ -54,10 +54,21 @@ fn first_alias(inode: u64) -> u64 {
     if inode == 0 { 0 } else { probe(inode, offset!(inode_aliases)) }
 }
 
-/// Whether the inode has a link, but no name that the kernel remembers: a new one is about to get its first.
+/// Whether an inode that is in no scope may come into one by this change.
 #[inline(always)]
-pub fn is_unnamed(inode: u64) -> bool {
-    first_alias(inode) == 0 && probe::<u32>(inode, offset!(inode_nlink)) != 0
+pub fn may_appear(seen: &Seen) -> bool {
+    if seen.motion == NEW || seen.motion == MAY_BE_LINKED {
+        return true;
+    }
+    // With a link, but no name that the kernel remembers, it is new. Without a link, it is being removed.
+    let linked = probe::<u32>(seen.inode, offset!(inode_nlink)) != 0;
+    linked && (seen.motion != STAYS || first_alias(seen.inode) == 0)
+}
+
+/// Whether a dentry is a name that can be found.
+#[inline(always)]
+pub fn is_hashed(dentry: u64) -> bool {
+    probe::<u64>(dentry, offset!(dentry_hashed)) != 0
 }
 
 const OUT: u64 = 0;
@@ -98,8 +109,15 @@ fn root(directory: u64, level: u32) -> Option<u32> {
 #[inline(always)]
 pub fn note(child: u32, seen: &Seen) {
     let dentry = scoped_dentry(seen);
-    if dentry != NONE && dentry != TOO_DEEP {
-        store(child, dentry, Child::PLACED_LATER);
+    let (from, to) = match dentry {
+        TOO_DEEP => return,
+        NONE if seen.motion == STAYS => (Child::UNPLACED, Child::ELSEWHERE),
+        NONE => (Child::ELSEWHERE, Child::UNPLACED),
+        _ => return store(child, dentry, Child::PLACED_LATER),
+    };
+    if let Some(child) = CHILDREN.get_ptr_mut(child) {
+        // SAFETY: the map returned it.
+        unsafe { atomic::compare_exchange(&raw mut (*child).state, from, to) };
     }
 }
 
@@ -110,7 +128,9 @@ pub fn store(index: u32, dentry: u64, state: u64) {
     // SAFETY: the map returned it; who gets the state from one to the other is alone.
     unsafe {
         let word = &raw mut (*child).state;
-        if atomic::compare_exchange(word, Child::UNPLACED, Child::PLACING) {
+        if atomic::compare_exchange(word, Child::UNPLACED, Child::PLACING)
+            || atomic::compare_exchange(word, Child::ELSEWHERE, Child::PLACING)
+        {
             describe(index, dentry);
             atomic::exchange(word, state);
         }
@@ -121,12 +141,20 @@ pub fn store(index: u32, dentry: u64, state: u64) {
 #[raw_tracepoint(tracepoint = "sys_enter")]
 pub fn locate(ctx: RawTracePointContext) -> i32 {
     let mut node = first_alias(ctx.arg::<u64>(0));
-    for answer in 0..PLACES {
-        describe(ANSWER | answer, if node == 0 { 0 } else { node - u64::from(offset!(dentry_alias)) });
-        if node == 0 {
+    let mut answer = 0;
+    for _ in 0..ALIASES {
+        if node == 0 || answer >= PLACES {
             break;
         }
+        let dentry = node - u64::from(offset!(dentry_alias));
+        if is_hashed(dentry) {
+            describe(ANSWER | answer, dentry);
+            answer += 1;
+        }
         node = probe(node, 0);
+    }
+    if answer < PLACES {
+        describe(ANSWER | answer, 0);
     }
     0
 }

@@ -34,6 +34,8 @@ pub trait Kernel: Send {
     fn aliases(&mut self) -> io::Result<Vec<(Key, u32)>>;
     /// Whether changes made through an overlay may mark the inode below alone.
     fn needs_aliases(&self) -> bool;
+    /// What is there, or was there last, and has left memory or is about to.
+    fn remains(&mut self, inode: u64) -> io::Result<Option<Probe>>;
     /// What is there, and where it is: each name that lies below some directory with a scope.
     fn locate(&mut self, inode: u64) -> io::Result<(Option<Probe>, Vec<Located>)>;
     /// Whether there are directories with a scope on this filesystem.

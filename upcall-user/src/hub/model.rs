@@ -38,6 +38,8 @@ pub(super) struct World {
     pub(super) places: HashMap<u64, Vec<Located>>,
     pub(super) scoped: Vec<u32>,
     pub(super) rescan: bool,
+    /// Inodes that have left memory, by address.
+    pub(super) remains: HashMap<u64, Probe>,
     /// Children in the index, and those that are free.
     pub(super) children: HashMap<Key, u32>,
     pub(super) free: Vec<u32>,
@@ -205,6 +207,10 @@ impl Kernel for Model {
     fn remove_alias(&mut self, below: Key) -> io::Result<()> {
         self.world.lock().expect("world").aliases.remove(&below);
         Ok(())
+    }
+
+    fn remains(&mut self, inode: u64) -> io::Result<Option<Probe>> {
+        Ok(self.world.lock().expect("world").remains.get(&inode).copied())
     }
 
     fn locate(&mut self, inode: u64) -> io::Result<(Option<Probe>, Vec<Located>)> {

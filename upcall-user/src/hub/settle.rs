@@ -217,7 +217,7 @@ pub(super) fn alone(originator: Originator, probe: &Probe) -> Originator {
 }
 
 /// Change bits for what differs between two states of an inode.
-fn difference(old: &Attrs, new: &Attrs) -> u32 {
+pub(super) fn difference(old: &Attrs, new: &Attrs) -> u32 {
     let bit = |differs: bool, bits: u32| if differs { bits } else { 0 };
     let contents = if new.mode & libc::S_IFMT == libc::S_IFDIR { ENTRIES } else { DATA | SIZE };
     bit(old.size != new.size, contents)

@@ -189,13 +189,13 @@ impl BpfKernel {
 }
 
 /// Runs one of the identity programs in this thread's context.
-fn run(ebpf: &Ebpf, name: &'static str, argument: u64) -> io::Result<()> {
+fn run(ebpf: &Ebpf, name: &'static str, arguments: [u64; 2]) -> io::Result<()> {
     let program: &RawTracePoint = ebpf
         .program(name)
         .and_then(|program: &Program| program.try_into().ok())
         .ok_or_else(|| io::Error::other(format!("no BPF program {name}")))?;
     let mut options = RawTracePointRunOptions::new();
-    options.args[0] = argument;
+    options.args[..2].copy_from_slice(&arguments);
     program.test_run(options).map_err(io::Error::other)?;
     Ok(())
 }
@@ -210,7 +210,7 @@ fn answers(probes: &MappedArray<ProbeWords>) -> impl Iterator<Item = Option<Prob
 
 /// What is at the address where an inode was last seen.
 pub(super) fn peek(ebpf: &Ebpf, probes: &MappedArray<ProbeWords>, inode: u64) -> io::Result<Option<Probe>> {
-    run(ebpf, "peek", inode)?;
+    run(ebpf, "peek", [inode, 0])?;
     answers(probes).next().ok_or_else(|| io::Error::other("the map of probes is empty"))
 }
 
@@ -222,7 +222,7 @@ impl Kernel for BpfKernel {
                 let number = u64::try_from(file.as_raw_fd()).map_err(io::Error::other)?;
                 words[Probe::INODE].store(number, SeqCst);
             }
-            run(&self.programs.ebpf, "identify", files.len() as u64)?;
+            run(&self.programs.ebpf, "identify", [files.len() as u64, 0])?;
             found.extend(answers(&self.maps.probes).take(files.len()));
         }
         Ok(found)
@@ -249,8 +249,13 @@ impl Kernel for BpfKernel {
         self.source == Source::Timestamp
     }
 
+    fn remains(&mut self, inode: u64) -> io::Result<Option<Probe>> {
+        run(&self.programs.ebpf, "peek", [inode, 1])?;
+        Ok(answers(&self.maps.probes).next().flatten())
+    }
+
     fn locate(&mut self, inode: u64) -> io::Result<(Option<Probe>, Vec<Located>)> {
-        run(&self.programs.ebpf, "locate", inode)?;
+        run(&self.programs.ebpf, "locate", [inode, 0])?;
         let located = self.maps.scopes.places.iter().map_while(|words| Located::read(words)).collect();
         // Afterwards: what is there is what was there, or is no more.
         Ok((self.peek(inode)?, located))

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use upcall_client::{Watch, change};
 use upcall_common::paths::Gap;
 
-use super::{debug::Suspect, stand::Ears};
+use super::{below::Below, debug::Suspect, stand::Ears};
 
 /// How it turned out, where it did not fail.
 pub(super) enum Verdict {
@@ -58,6 +58,8 @@ pub(super) async fn judge(
     }
     ears.unix.rest().await?;
     ears.tcp.quiet().await?;
+    let below = Below::watch(&mut ears.below, op, scene.path()).await?;
+    ears.below.quiet().await?;
     let before = watched.iter().map(|watched| watched.reader.look()).collect::<Result<Vec<_>>>()?;
     let suspects = watched.iter().map(|watched| Suspect::at(&watched.path)).collect::<Result<Vec<_>>>()?;
     ears.debug.skip(&mut ears.helper)?;
@@ -69,6 +71,7 @@ pub(super) async fn judge(
                 compare(op, &watched, &before, &seen)?;
                 strangers(listener, &watched)?;
             }
+            below.is_told(&mut ears.below).await?;
             if let Some(shown) = shown {
                 ears.debug.check(&mut ears.helper, shown, &suspects)?;
             }
@@ -84,6 +87,7 @@ pub(super) async fn judge(
             Verdict::Missed(gap)
         }
     };
+    below.end(&mut ears.below).await?;
     for (listener, interests) in [&mut ears.unix, &mut ears.tcp].into_iter().zip(interests) {
         let client = listener.client.clone();
         listener.listening(client.unregister(interests)).await??;

@@ -33,6 +33,8 @@ pub(super) struct Ears {
     pub(super) helper: Helper,
     pub(super) unix: Listener,
     pub(super) tcp: Listener,
+    /// Who hears of what lies below directories.
+    pub(super) below: Listener,
     pub(super) debug: Debug,
     /// Where `debug` has its marker.
     _scene: Scene,
@@ -55,6 +57,7 @@ impl Stand {
                 _scene: scene,
                 unix: Listener::connect(&daemon.unix(), "unix").await?,
                 tcp: Listener::connect(&daemon.tcp(), "tcp").await?,
+                below: Listener::connect(&daemon.unix(), "below").await?,
             })
         })?;
         Ok(Self { runtime, source, ears, spent: Duration::ZERO, cells: 0 })
@@ -88,7 +91,8 @@ impl Stand {
         self.runtime.block_on(async {
             self.ears.unix.rest_and_keep().await?;
             self.ears.tcp.sync().await?;
-            for listener in [&self.ears.unix, &self.ears.tcp] {
+            self.ears.below.sync().await?;
+            for listener in [&self.ears.unix, &self.ears.tcp, &self.ears.below] {
                 if let Some(notice) = listener.heard.first() {
                     bail!("heard {notice:?} without an interest");
                 }

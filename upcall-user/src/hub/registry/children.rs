@@ -268,7 +268,10 @@ fn as_seen(root: u32, changed: &Changed, wish: &Wish) -> Option<Waiting> {
         (Some(before), Some(now)) if before == now => (Fate::Stays, now, None),
         (Some(before), Some(now)) => (Fate::Stays, now, Some(before)),
     };
-    let changes = changed.changes & (wish.mask | ALWAYS);
+    let changes = match changed.changes & (wish.mask | ALWAYS) {
+        0 => changed.unsure & wish.mask,
+        changes => changes,
+    };
     if changes == 0 && fate == Fate::Stays && old_path.is_none() {
         return None;
     }

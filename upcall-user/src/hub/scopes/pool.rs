@@ -37,6 +37,8 @@ pub(super) struct Before {
     pub(super) below: Vec<Below>,
     /// It was in no scope, or did not exist, when it was first marked.
     pub(super) elsewhere: bool,
+    /// Nor was it at its last mark, which did not move it.
+    pub(super) stayed: bool,
     pub(super) cut: bool,
 }
 
@@ -67,11 +69,11 @@ impl Pool {
         let state = self.state(child);
         let elsewhere = state != Child::PLACED;
         if state != Child::PLACED && state != Child::PLACED_LATER {
-            return Before { elsewhere, ..Before::default() };
+            return Before { elsewhere, stayed: state == Child::ELSEWHERE, ..Before::default() };
         }
         let words = self.memory.get(child as usize).and_then(|words| words.get(PLACE..PLACE_END));
         let Located { below, cut } = Located::read(words.unwrap_or_default()).unwrap_or_default();
-        Before { below, elsewhere, cut }
+        Before { below, elsewhere, stayed: false, cut }
     }
 
     /// Nobody finds it any more: it rests, and can be taken anew after that.

@@ -4,13 +4,13 @@ use std::time::Instant;
 
 use upcall_common::{
     abi::{Attrs, BUSY_SHARED, Key, Originator, Probe},
-    change::{ALL, EARLY, VOLATILE},
+    change::{ALL, DATA, EARLY, MODE, VOLATILE, XATTR},
 };
 
 use super::{Below, Located, pool::Before};
 use crate::hub::{
     ClientIndex, State,
-    settle::{self, alone, may_stay_silent},
+    settle::{self, alone, difference, may_stay_silent},
     trail::Unsettled,
 };
 
@@ -20,6 +20,8 @@ pub(in crate::hub) struct Changed {
     pub(in crate::hub) key: Key,
     pub(in crate::hub) generation: u32,
     pub(in crate::hub) changes: u32,
+    /// What a write may have done besides: take away set-user-id bits and capabilities.
+    pub(in crate::hub) unsure: u32,
     pub(in crate::hub) originator: Originator,
     pub(in crate::hub) attrs: Option<Attrs>,
     pub(in crate::hub) directory: bool,
@@ -56,7 +58,8 @@ impl State {
     ) {
         let Some(view) = self.children.pool.get(child) else { return };
         let (key, generation, inode) = (view.key(), view.generation(), view.inode());
-        let Before { below, elsewhere, cut } = self.children.pool.before(child);
+        let old = view.last_attrs();
+        let Before { below, elsewhere, stayed, cut } = self.children.pool.before(child);
         let first = if elsewhere { Vec::new() } else { below.clone() };
         let before = self.children.known.get(&child).cloned().unwrap_or(first);
         let clock = self.kernel.coarse_realtime();
@@ -68,7 +71,12 @@ impl State {
         let same = |probe: &Probe| probe.key == key && (probe.generation == generation || generation == 0);
         let probe = probe.filter(same);
         let generation = probe.map_or(generation, |probe| probe.generation);
-        let unknown = probe.is_none() && before.is_empty() && below.is_empty();
+        // It may have come into a scope and left memory since, unless it was removed: that would have shown where.
+        let unknown = probe.is_none()
+            && before.is_empty()
+            && below.is_empty()
+            && !stayed
+            && !self.is_removed(inode, key, generation);
         if cut || unknown || probe.is_some() && located.iter().any(|place| place.cut) {
             self.rescan_scopes(wake);
         }
@@ -76,6 +84,7 @@ impl State {
             key,
             generation,
             changes: unsettled.changes,
+            unsure: 0,
             originator: unsettled.originator,
             attrs: None,
             directory: false,
@@ -88,7 +97,13 @@ impl State {
             self.tell_child(changed, wake);
             return self.end_child(child, key, now);
         };
-        let changed = seen(changed, &probe, located);
+        let mut changed = seen(changed, &probe, located);
+        if self.kernel.marks_early() {
+            changed.changes |= difference(&old, &probe.attrs);
+            if changed.changes & DATA != 0 {
+                changed.unsure = MODE | XATTR;
+            }
+        }
         let at_rest = probe.busy == 0 && !(self.kernel.marks_early() && may_stay_silent(&probe.attrs, clock))
             || probe.attrs.nlink == 0;
         let place = changed.now.clone();
@@ -102,7 +117,20 @@ impl State {
         } else {
             return self.end_child(child, key, now);
         }
+        if let Some(view) = self.children.pool.get(child) {
+            view.set_attrs(0, &probe.attrs);
+        }
         self.children.known.insert(child, place);
+    }
+
+    /// Whether the inode that has left memory had no link.
+    fn is_removed(&mut self, inode: u64, key: Key, generation: u32) -> bool {
+        let remains = self.kernel.remains(inode).unwrap_or_else(|error| {
+            tracing::error!(%error, "cannot look at what is left of an inode");
+            None
+        });
+        let same = |probe: &Probe| probe.key == key && (probe.generation == generation || generation == 0);
+        remains.is_some_and(|probe| same(&probe) && probe.attrs.nlink == 0)
     }
 
     /// Nothing is to be told of a child any more, unless it has just been marked.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use upcall_common::{
-    abi::{Child as Record, Key, Slot},
+    abi::{Attrs, Child as Record, Key, Slot},
     change::RESCAN,
 };
 
@@ -38,6 +38,10 @@ impl Model {
                     (STATE, state),
                 ] {
                     record[at].store(value, SeqCst);
+                }
+                let attrs = world.inodes.values().find(|probe| probe.key == key).map(|probe| probe.attrs);
+                for (at, word) in attrs.map(Attrs::words).into_iter().flatten().enumerate() {
+                    record[offset_of!(Slot, attrs) / 8 + at].store(word, SeqCst);
                 }
                 for (at, word) in path.map(place).into_iter().flatten().enumerate() {
                     record[PLACE + at].store(word, SeqCst);
@@ -182,6 +186,12 @@ fn what_is_out_of_memory_is_told_where_it_was() {
     bench.model.evict(21);
     bench.settle();
     assert!(bench.told_below(client).is_empty() && bench.told_rescan(client));
+    // This one has been removed where nobody is interested in it.
+    let probe = Probe { key: Key::new(1, 20), generation: 1, ..Probe::default() };
+    bench.model.world.lock().expect("world").remains.insert(20, probe);
+    bench.dispatch_below(bench.model.mark_below(20, None, by_other(NLINK)));
+    bench.settle();
+    assert!(bench.told_below(client).is_empty() && !bench.told_rescan(client));
 }
 
 #[test]
