@@ -103,7 +103,7 @@ pub extern "C" fn see(seen: *const Seen) -> i32 {
 #[inline(always)]
 fn handle(seen: &Seen) {
     if let Some(index) = find(&seen.key)
-        && is_of(index, seen.generation)
+        && is_of(index, seen)
     {
         mark(index, seen.word);
         match state(index) {
@@ -135,13 +135,26 @@ fn find(key: &Key) -> Option<u32> {
     unsafe { CHILD_INDEX.get(key) }.copied()
 }
 
+/// Whether a child is the inode's, which may have come to another address meanwhile.
 #[inline(always)]
-fn is_of(index: u32, generation: u32) -> bool {
-    // SAFETY: the map returned it.
-    let of =
-        CHILDREN.get_ptr(index).map(|child| unsafe { (&raw const (*child).slot.generation).read_volatile() });
-    // A new inode may get its generation only after its first mark.
-    of.is_some_and(|of| of == generation || of == 0)
+fn is_of(index: u32, seen: &Seen) -> bool {
+    let Some(child) = CHILDREN.get_ptr_mut(index) else { return false };
+    // SAFETY: the map returned it. At worst a late program writes this of another inode, which then is looked for by its
+    // path alone.
+    unsafe {
+        let slot = &raw mut (*child).slot;
+        let (generation, inode) = (&raw mut (*slot).generation, &raw mut (*slot).inode);
+        if generation.read_volatile() == seen.generation {
+            inode.write_volatile(seen.inode);
+            return true;
+        }
+        // A new inode may get its generation only after its first mark; its number may have been another one's just before.
+        let same = generation.read_volatile() == 0 && inode.read_volatile() == seen.inode;
+        if same {
+            generation.write_volatile(seen.generation);
+        }
+        same
+    }
 }
 
 #[inline(always)]
