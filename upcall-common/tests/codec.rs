@@ -107,6 +107,7 @@ fn item() -> UpcallItem {
         ended: false,
         names: Vec::new(),
         names_incomplete: false,
+        child: None,
     }
 }
 

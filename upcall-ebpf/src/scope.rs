@@ -9,8 +9,7 @@ use upcall_common::{
 };
 
 use crate::{
-    atomic,
-    kernel,
+    atomic, kernel,
     maps::{CHILD_INDEX, CHILDREN, FREE_CHILDREN, SCOPED, control},
     shared::{Dirty, View},
 };
@@ -123,7 +122,8 @@ fn find(key: &Key) -> Option<u32> {
 #[inline(always)]
 fn is_of(index: u32, generation: u32) -> bool {
     // SAFETY: the map returned it.
-    let of = CHILDREN.get_ptr(index).map(|child| unsafe { (&raw const (*child).slot.generation).read_volatile() });
+    let of =
+        CHILDREN.get_ptr(index).map(|child| unsafe { (&raw const (*child).slot.generation).read_volatile() });
     // A new inode may get its generation only after its first mark.
     of.is_some_and(|of| of == generation || of == 0)
 }
@@ -131,7 +131,9 @@ fn is_of(index: u32, generation: u32) -> bool {
 #[inline(always)]
 fn state(index: u32) -> u64 {
     // SAFETY: the map returned it.
-    CHILDREN.get_ptr(index).map_or(Child::FREE, |child| unsafe { (&raw const (*child).state).read_volatile() })
+    CHILDREN
+        .get_ptr(index)
+        .map_or(Child::FREE, |child| unsafe { (&raw const (*child).state).read_volatile() })
 }
 
 #[inline(always)]

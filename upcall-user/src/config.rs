@@ -166,7 +166,12 @@ impl Config {
             if ok { Ok(()) } else { Err(ConfigError::OutOfRange { key, rule, value }) }
         };
         check("slots", self.slots.into(), (1..=16_777_216).contains(&self.slots), "from 1 to 16777216")?;
-        check("children", self.children.into(), (16..=1_048_576).contains(&self.children), "from 16 to 1048576")?;
+        check(
+            "children",
+            self.children.into(),
+            (16..=1_048_576).contains(&self.children),
+            "from 16 to 1048576",
+        )?;
         for (key, bytes) in
             [("dirty_ring_bytes", self.dirty_ring_bytes), ("event_ring_bytes", self.event_ring_bytes)]
         {

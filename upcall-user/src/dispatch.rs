@@ -73,7 +73,16 @@ impl<'a> Turn<'a> {
         hub: &'a Hub,
         namer: &'a Namer,
     ) -> Self {
-        Self { ready, flags, hub, namer, slots: Vec::new(), children: Vec::new(), woken: Vec::new(), drained: false }
+        Self {
+            ready,
+            flags,
+            hub,
+            namer,
+            slots: Vec::new(),
+            children: Vec::new(),
+            woken: Vec::new(),
+            drained: false,
+        }
     }
 
     /// Tells for whom upcalls wait, and whether nothing is left to be read.

@@ -8,7 +8,7 @@ mod offsets;
 mod slot;
 mod word;
 
-pub use child::{CHILD, CHILD_PATH, Child, DEEPEST, PLACES, PLACE_ROOTS, Place};
+pub use child::{CHILD, CHILD_PATH, Child, DEEPEST, PLACE_ROOTS, PLACES, Place};
 pub use event::{EVENT_PATH, Event, Hook, Op, PATH_PIECE};
 pub use layout::LAYOUT;
 pub use offsets::{ABSENT, Offsets, UNSET};

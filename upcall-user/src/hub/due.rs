@@ -82,7 +82,10 @@ impl Hub {
 impl State {
     pub(super) fn due(&self) -> Due {
         Due {
-            look: [self.trail.next_due(), self.orphans.next_due(), self.next_child()].into_iter().flatten().min(),
+            look: [self.trail.next_due(), self.orphans.next_due(), self.next_child()]
+                .into_iter()
+                .flatten()
+                .min(),
             expire_at: [self.lifetimes.next_end(), self.unclaimed.next_end(), self.next_rested()]
                 .into_iter()
                 .flatten()

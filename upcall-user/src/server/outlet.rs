@@ -188,6 +188,7 @@ fn item(upcall: Upcall) -> UpcallItem {
         ended: upcall.ended,
         names: upcall.names.entries,
         names_incomplete: upcall.names.incomplete,
+        child: None,
     }
 }
 

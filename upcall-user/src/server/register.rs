@@ -52,7 +52,12 @@ pub(super) async fn register(
     let (mut places, mut targets) = (Vec::new(), Vec::new());
     for (place, item) in items.into_iter().enumerate() {
         let terms = Terms {
-            wish: Wish { cookie: item.cookie, mask: item.mask, include_own: item.include_own, scope: hub::Scope::Inode },
+            wish: Wish {
+                cookie: item.cookie,
+                mask: item.mask,
+                include_own: item.include_own,
+                scope: hub::Scope::Inode,
+            },
             lifetime_ms: item.lifetime_ms,
             known: item.known_version,
             named: wants_names(&item, peer),

@@ -184,7 +184,9 @@ impl Registry {
     /// Tells the client to look below the interest's directory itself. Whether it has such an interest.
     pub(in crate::hub) fn rescan(&mut self, client: ClientIndex, interest: u64) -> bool {
         let Some((index, found)) = self.interests.find(interest) else { return false };
-        let Some(owner) = self.clients.get_mut(client).filter(|_| found.client() == client) else { return false };
+        let Some(owner) = self.clients.get_mut(client).filter(|_| found.client() == client) else {
+            return false;
+        };
         if found.pending == 0 {
             found.turn = owner.enqueue(index);
         }

@@ -105,10 +105,7 @@ pub(crate) mod tests {
     #[test]
     fn nonsense_is_no_place() {
         assert_eq!((read(vec![]), read(words(&[], &[], false))), (None, None));
-        assert_eq!(
-            read(words(&["file"], &[(7, 3)], true)),
-            Some(Located { below: Vec::new(), cut: true })
-        );
+        assert_eq!(read(words(&["file"], &[(7, 3)], true)), Some(Located { below: Vec::new(), cut: true }));
         assert_eq!(read(vec![u64::MAX; 110]).map(|it| it.below), Some(Vec::new()));
     }
 }

@@ -89,8 +89,7 @@ impl State {
             return self.end_child(child, key, now);
         };
         let changed = seen(changed, &probe, located);
-        let at_rest = probe.busy == 0
-            && !(self.kernel.marks_early() && may_stay_silent(&probe.attrs, clock))
+        let at_rest = probe.busy == 0 && !(self.kernel.marks_early() && may_stay_silent(&probe.attrs, clock))
             || probe.attrs.nlink == 0;
         let place = changed.now.clone();
         self.tell_child(changed, wake);

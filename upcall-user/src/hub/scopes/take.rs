@@ -76,7 +76,8 @@ impl State {
         roots.sort_unstable();
         roots.dedup();
         for root in roots {
-            let Some(version) = self.slots.get(root).filter(|view| view.scope() != 0).map(|view| view.raise())
+            let Some(version) =
+                self.slots.get(root).filter(|view| view.scope() != 0).map(|view| view.raise())
             else {
                 continue;
             };

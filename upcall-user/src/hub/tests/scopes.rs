@@ -63,8 +63,6 @@ impl Model {
     }
 }
 
-
-
 /// At a path below the directory, whose slot is the first.
 fn place(path: &str) -> Vec<u64> {
     let mut names: Vec<&str> = path.split('/').collect();
@@ -127,10 +125,7 @@ fn an_early_mark_is_told_when_it_has_settled() {
     assert_eq!(bench.told_below(client), []);
     bench.model.put(20, Some("sub/new"));
     bench.settle();
-    assert_eq!(
-        bench.told_below(client),
-        [(Fate::Stays, "sub/new".into(), Some("old".into()), MODE)]
-    );
+    assert_eq!(bench.told_below(client), [(Fate::Stays, "sub/new".into(), Some("old".into()), MODE)]);
 }
 
 #[test]
