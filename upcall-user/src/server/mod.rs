@@ -1,5 +1,6 @@
 //! The only code that talks to sockets: listens, and runs one session per client.
 
+mod children;
 mod events;
 mod feed;
 mod gaps;

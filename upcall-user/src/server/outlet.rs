@@ -217,7 +217,9 @@ impl Outlets {
             }
             for &client in clients {
                 let outlet = self.lock().get(&client).map(Arc::clone);
-                if !outlet.is_some_and(|outlet| outlet.deliver(hub, client)) {
+                let delivered = outlet.is_some_and(|outlet| outlet.deliver(hub, client));
+                // What has changed below directories is its session's to send.
+                if !delivered || hub.has_children(client) {
                     hub.wake(client);
                 }
             }

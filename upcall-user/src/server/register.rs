@@ -14,7 +14,9 @@ use std::{
 use tokio::task::spawn_blocking;
 use upcall_common::{
     change,
-    wire::{Code, FEATURE_NAMES, Known, RegisterItem, Registered, Target as WireTarget},
+    wire::{
+        Code, FEATURE_NAMES, FEATURE_SCOPES, Known, RegisterItem, Registered, Scope, Target as WireTarget,
+    },
 };
 
 use super::{Service, requests::lifetime, session::Peer, transport::close};
@@ -56,7 +58,7 @@ pub(super) async fn register(
                 cookie: item.cookie,
                 mask: item.mask,
                 include_own: item.include_own,
-                scope: hub::Scope::Inode,
+                scope: scope(&item, peer),
             },
             lifetime_ms: item.lifetime_ms,
             known: item.known_version,
@@ -99,6 +101,16 @@ pub(super) async fn register(
 
 fn wants_names(item: &RegisterItem, peer: &Peer) -> bool {
     item.names && item.mask & change::ENTRIES != 0 && peer.features & FEATURE_NAMES != 0
+}
+
+/// Without the feature the flags have no effect.
+fn scope(item: &RegisterItem, peer: &Peer) -> hub::Scope {
+    match item.scope {
+        _ if peer.features & FEATURE_SCOPES == 0 => hub::Scope::Inode,
+        Scope::Inode => hub::Scope::Inode,
+        Scope::Children => hub::Scope::Children,
+        Scope::Subtree => hub::Scope::Subtree,
+    }
 }
 
 fn target(item: RegisterItem, descriptors: &mut [Option<OwnedFd>]) -> Result<Target, Code> {

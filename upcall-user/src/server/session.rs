@@ -8,12 +8,13 @@ use tokio::{
     time::timeout,
 };
 use upcall_common::wire::{
-    self, Code, DecodeError, FEATURE_DESCRIPTORS, FEATURE_NAMES, FEATURE_STATE, Hello, MAX_BATCH, MAX_BODY,
-    Message, ResyncReason, VERSION, Welcome,
+    self, Code, DecodeError, FEATURE_DESCRIPTORS, FEATURE_NAMES, FEATURE_SCOPES, FEATURE_STATE, Hello,
+    MAX_BATCH, MAX_BODY, Message, ResyncReason, VERSION, Welcome,
 };
 
 use super::{
     Service,
+    children::{Children, Resolve},
     events::{EventStream, next_events},
     feed::{Feed, ending},
     link::Link,
@@ -25,6 +26,7 @@ use super::{
 use crate::{
     access::Principal,
     hub::{self, ClientIndex, ClientInfo, Process},
+    scopes,
 };
 
 /// A connection's place among those that there may be, and a sign that it lives.
@@ -83,14 +85,14 @@ impl From<DecodeError> for End {
 /// Runs the session; its end is told to the client where it can be, and logged. `place` is held until all
 /// that the session has opened is closed.
 pub(super) async fn run(stream: Stream, peer: Peer, service: Arc<Service>, place: Place) {
-    let mut transport = Transport::new(stream, service.stall_timeout);
-    converse(&mut transport, peer, service).await;
+    let (mut transport, place) = (Transport::new(stream, service.stall_timeout), Arc::new(place));
+    converse(&mut transport, peer, service, &place).await;
     transport.close_descriptors().await;
     drop(place);
 }
 
-async fn converse(transport: &mut Transport, mut peer: Peer, service: Arc<Service>) {
-    let greeting = greet(transport, &mut peer, &service);
+async fn converse(transport: &mut Transport, mut peer: Peer, service: Arc<Service>, place: &Arc<Place>) {
+    let greeting = greet(transport, &mut peer, &service, place);
     let end = match timeout(service.hello_timeout, greeting).await {
         Ok(Ok(mut seat)) => work(transport, &peer, &mut seat).await,
         Ok(Err(end)) => end,
@@ -158,7 +160,12 @@ fn decode(transport: &mut Transport) -> Result<Option<(u32, Message)>, End> {
 }
 
 /// HELLO and WELCOME.
-async fn greet(transport: &mut Transport, peer: &mut Peer, service: &Arc<Service>) -> Result<Seat, End> {
+async fn greet(
+    transport: &mut Transport,
+    peer: &mut Peer,
+    service: &Arc<Service>,
+    place: &Arc<Place>,
+) -> Result<Seat, End> {
     let (tag, message) = receive_hello(transport).await?;
     let Message::Hello(hello) = message else {
         return Err(End::Refused(Code::ExpectedHello, "the first frame must be HELLO".into(), tag));
@@ -172,8 +179,8 @@ async fn greet(transport: &mut Transport, peer: &mut Peer, service: &Arc<Service
     peer.info.name = hello.name;
     // Passing descriptors needs no consent.
     let state = if service.arbiter.is_some() { FEATURE_STATE } else { 0 };
-    peer.features =
-        hello.features & (FEATURE_NAMES | state) | if peer.local { FEATURE_DESCRIPTORS } else { 0 };
+    peer.features = hello.features & (FEATURE_NAMES | FEATURE_SCOPES | state)
+        | if peer.local { FEATURE_DESCRIPTORS } else { 0 };
     // What it missed while it was away is told when it registers; what nobody has noticed yet would not be.
     service.gaps.look(false).await;
     let Some((client, upcalls)) = service.hub.connect(peer.info.clone(), peer.process.take()) else {
@@ -181,7 +188,8 @@ async fn greet(transport: &mut Transport, peer: &mut Peer, service: &Arc<Service
         return Err(End::Refused(Code::TooManyClients, reason.into(), tag));
     };
     let (gaps, holding) = (service.gaps.subscribe(), Holding::default());
-    let seat = Seat { service: Arc::clone(service), client, upcalls, gaps, holding };
+    let children = Children::new(Arc::clone(&service.hub), client, resolve(service, &peer.principal, place));
+    let seat = Seat { service: Arc::clone(service), client, upcalls, gaps, holding, children };
     let welcome = Welcome {
         version,
         max_body: MAX_BODY,
@@ -195,6 +203,15 @@ async fn greet(transport: &mut Transport, peer: &mut Peer, service: &Arc<Service
     Ok(seat)
 }
 
+/// How children are looked for on the client's behalf. Its connection keeps its place for as long as that takes.
+fn resolve(service: &Arc<Service>, principal: &Principal, place: &Arc<Place>) -> Resolve {
+    let (service, principal, place) = (Arc::clone(service), principal.clone(), Arc::clone(place));
+    Arc::new(move |children, listed| {
+        let _held = &place;
+        scopes::resolve(children, &principal, &service.exports, &service.hub, listed)
+    })
+}
+
 /// A client's place in the hub, given up when the session ends, however it ends.
 struct Seat {
     service: Arc<Service>,
@@ -202,6 +219,7 @@ struct Seat {
     upcalls: Arc<Notify>,
     gaps: watch::Receiver<u64>,
     holding: Holding,
+    children: Children,
 }
 
 impl Drop for Seat {
@@ -218,6 +236,7 @@ async fn work(transport: &mut Transport, peer: &Peer, seat: &mut Seat) -> End {
         match turn(transport, peer, seat, &mut stream).await {
             Ok(()) => {}
             Err(End::Shutdown) => {
+                // Not what has changed below directories: no daemon says that they are unchanged since before it.
                 let caught_up = catch_up(transport, &seat.service, seat.client).await;
                 return caught_up.err().unwrap_or(End::Shutdown);
             }
@@ -233,10 +252,16 @@ async fn turn(
     seat: &mut Seat,
     stream: &mut Option<EventStream>,
 ) -> Result<(), End> {
-    let Seat { service, client, upcalls, gaps, holding } = seat;
+    let Seat { service, client, upcalls, gaps, holding, children } = seat;
     let (mut shutdown, mut next_gap) = (service.shutdown.clone(), gaps.clone());
-    let mut feed =
-        Feed { hub: &service.hub, client: *client, woken: upcalls, gaps, shutdown: shutdown.clone() };
+    let mut feed = Feed {
+        hub: &service.hub,
+        client: *client,
+        woken: upcalls,
+        gaps,
+        shutdown: shutdown.clone(),
+        children,
+    };
     let more = feed.send(transport).await?;
     if let Some((tag, message)) = decode(transport)? {
         let answer = match message {
@@ -256,7 +281,8 @@ async fn turn(
                 // A gap that nobody has noticed yet must not be told behind the barrier.
                 service.gaps.look(false).await;
                 feed.tell_of_gap(transport).await?;
-                catch_up(transport, service, *client).await?;
+                let last = catch_up(transport, service, *client).await?;
+                feed.send_children(transport, last).await?;
                 transport.write(frame(&Message::Synced, tag)).await?;
             }
             Answer::Events(filter) => {
@@ -277,6 +303,7 @@ async fn turn(
         // The hub wakes a client only when its set was empty: whoever leaves some must come back for them.
         () = std::future::ready(()), if more => {}
         () = upcalls.notified() => {}
+        frames = feed.children.finished() => feed.pass_on(transport, frames).await?,
         // An error means that the daemon is gone.
         _ = next_gap.changed() => {}
         read = transport.read() => if read? == 0 { return Err(End::Left) },
@@ -287,15 +314,20 @@ async fn turn(
 }
 
 /// Sends every upcall for changes that were complete at the call. Later ones may stay: a file that is written
-/// all the time must not put the end off.
-async fn catch_up(transport: &mut Transport, service: &Service, client: ClientIndex) -> Result<(), End> {
+/// all the time must not put the end off. What has changed below directories waits with turns up to that returned.
+async fn catch_up(transport: &mut Transport, service: &Service, client: ClientIndex) -> Result<u64, End> {
     for slots in service.hub.slots_of(client).chunks(hub::STEP) {
         service.hub.catch_up(slots);
+        tokio::task::yield_now().await;
+    }
+    let mut next = service.hub.has_scopes(client).then_some(0);
+    while let Some(from) = next {
+        next = service.hub.catch_up_children(from);
         tokio::task::yield_now().await;
     }
     // After the slots, so that names go with what waits.
     service.namer.drain(&service.hub);
     let last = service.hub.last_turn(client);
     while transport.send_upcalls(&service.hub, client, last).await? {}
-    Ok(())
+    Ok(last)
 }

@@ -25,6 +25,9 @@ pub(super) struct Children {
     waiting: HashMap<Waits, Waiting>,
     queue: BTreeMap<u64, Waits>,
     bytes: usize,
+    /// Of interests with children that have not been told: a version that covers none of these. A client that holds a
+    /// version has been told everything up to it.
+    covered: HashMap<InterestIndex, u64>,
 }
 
 #[derive(Debug)]
@@ -72,9 +75,15 @@ impl Children {
     }
 
     fn insert(&mut self, key: Waits, waiting: Waiting) {
+        self.covered.entry(key.0).or_insert(waiting.version.saturating_sub(1));
         self.bytes += waiting.bytes();
         self.queue.insert(waiting.turn, key);
         self.waiting.insert(key, waiting);
+    }
+
+    /// The version that an upcall of the interest may carry.
+    pub(super) fn version(&self, interest: InterestIndex, version: u64) -> u64 {
+        self.covered.get(&interest).map_or(version, |covered| version.min(*covered))
     }
 
     /// Nothing waits for the interest any more.
@@ -83,6 +92,7 @@ impl Children {
         for key in &keys {
             self.remove(key);
         }
+        self.covered.remove(&interest);
     }
 }
 
@@ -137,7 +147,7 @@ impl Registry {
     /// Takes up to `max` children that wait for the client, with turns up to `last`.
     pub(in crate::hub) fn take_children(&mut self, client: ClientIndex, max: usize, last: u64) -> Vec<Child> {
         let Some(owner) = self.clients.get_mut(client) else { return Vec::new() };
-        let mut taken = Vec::new();
+        let (mut taken, mut versions) = (Vec::new(), HashMap::<InterestIndex, u64>::new());
         while taken.len() < max {
             let Some((_, key)) = owner.children.queue.first_key_value().filter(|(turn, _)| **turn <= last)
             else {
@@ -148,23 +158,45 @@ impl Registry {
             owner.account.delivered += 1;
             let (index, (inode, generation)) = key;
             let Some(interest) = self.interests.get(index) else { continue };
-            taken.push(Child {
-                interest: interest.id(index),
-                cookie: interest.wish.cookie,
-                changes: waiting.changes,
-                version: waiting.version,
-                key: inode,
-                generation,
-                directory: waiting.directory,
-                links: waiting.links,
-                attrs: waiting.attrs,
-                fate: waiting.fate,
-                path: waiting.path,
-                old_path: waiting.old_path,
-                root: self.inodes.get(interest.slot).and_then(|watched| watched.origin.clone()),
-            });
+            let version = versions.entry(index).or_default();
+            *version = waiting.version.max(*version);
+            taken.push((
+                index,
+                Child {
+                    interest: interest.id(index),
+                    cookie: interest.wish.cookie,
+                    changes: waiting.changes,
+                    version: waiting.version,
+                    key: inode,
+                    generation,
+                    directory: waiting.directory,
+                    links: waiting.links,
+                    attrs: waiting.attrs,
+                    fate: waiting.fate,
+                    path: waiting.path,
+                    old_path: waiting.old_path,
+                    root: self.inodes.get(interest.slot).and_then(|watched| watched.origin.clone()),
+                },
+            ));
         }
-        taken
+        // They are told together, in no order: with the version of the last one, if no other is left to be told.
+        if !owner.children.waiting.is_empty() {
+            for (index, version) in &mut versions {
+                *version = owner.children.version(*index, *version);
+            }
+        }
+        let told =
+            |(index, child)| Child { version: versions.get(&index).copied().unwrap_or_default(), ..child };
+        taken.into_iter().map(told).collect()
+    }
+
+    /// What has been taken has been told.
+    pub(in crate::hub) fn children_told(&mut self, client: ClientIndex) {
+        let Some(owner) = self.clients.get_mut(client) else { return };
+        // While others wait, the version stays as low as it was.
+        if owner.children.waiting.is_empty() {
+            owner.children.covered.clear();
+        }
     }
 
     pub(in crate::hub) fn has_children(&self, client: ClientIndex) -> bool {

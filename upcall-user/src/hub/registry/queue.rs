@@ -64,7 +64,7 @@ impl Registry {
                 slot: interest.slot,
                 cookie: interest.wish.cookie,
                 changes: std::mem::take(&mut interest.pending),
-                version: interest.version,
+                version: owner.children.version(index, interest.version),
                 ended,
                 names,
                 provenance,

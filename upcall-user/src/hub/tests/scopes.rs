@@ -63,6 +63,19 @@ impl Model {
     }
 }
 
+/// For who takes children from the hub.
+impl Model {
+    pub(crate) fn become_directory(&self, ino: u64) {
+        self.edit(ino, |probe| probe.attrs.mode = 0o040_755);
+    }
+
+    /// Something changes at a path below the directory.
+    pub(crate) fn change_below(&self, hub: &Hub, ino: u64, path: &str) {
+        self.put(ino, Some(path));
+        let _ = hub.take_changed_children(self.mark_below(ino, Some(path), by_other(DATA)));
+    }
+}
+
 /// At a path below the directory, whose slot is the first.
 fn place(path: &str) -> Vec<u64> {
     let mut names: Vec<&str> = path.split('/').collect();
@@ -76,7 +89,7 @@ fn place(path: &str) -> Vec<u64> {
 fn below(early: bool, scope: Scope) -> (Bench, ClientIndex) {
     let mut bench = Bench::new(4, early);
     let (file, client) = (bench.file(DIRECTORY), bench.client());
-    bench.model.edit(DIRECTORY, |probe| probe.attrs.mode = 0o040_755);
+    bench.model.become_directory(DIRECTORY);
     for ino in [20, 21] {
         bench.file(ino);
     }
@@ -219,4 +232,32 @@ fn only_a_directory_has_anything_below() {
     let wish = Wish { cookie: 10, mask: ANY, include_own: false, scope: Scope::Children };
     let made = bench.hub.register_one(client, bench.files[file].as_fd(), wish, None, 0);
     assert_eq!(made, Err(RegisterError::Unsupported));
+}
+
+/// A client that holds a version has been told all that it covers.
+#[test]
+fn no_version_is_told_that_covers_a_child_which_has_not_been() {
+    let (bench, client) = below(false, Scope::Subtree);
+    let change = |ino, path| bench.model.change_below(&bench.hub, ino, path);
+    let own = || {
+        bench.model.mark(DIRECTORY, by_other(MODE));
+        bench.hub.dispatch(bench.model.take_dirty());
+        bench.hub.take_upcalls(client, 10, u64::MAX)[0].version
+    };
+    let take = |max| bench.hub.take_children(client, max, u64::MAX);
+    let before = own();
+    change(20, "a");
+    change(21, "b");
+    change(20, "a");
+    assert!(own() <= before, "both wait");
+    let first = take(1);
+    assert_eq!(first[0].path, b"a");
+    assert!(first[0].version <= before, "one waits, older than the last change of this one");
+    change(20, "a");
+    let rest = take(10);
+    assert_eq!(rest.len(), 2);
+    assert!(rest.iter().all(|child| child.version == rest[0].version && child.version > before));
+    assert!(own() <= before, "they are on their way");
+    bench.hub.children_told(client);
+    assert!(own() > rest[0].version);
 }
