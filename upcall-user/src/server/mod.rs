@@ -4,6 +4,7 @@ mod children;
 mod events;
 mod feed;
 mod gaps;
+mod greet;
 mod kind;
 mod link;
 mod listen;

@@ -4,29 +4,25 @@ use std::{io, sync::Arc};
 
 use bytes::BytesMut;
 use tokio::{
-    sync::{Notify, OwnedSemaphorePermit, mpsc, watch},
+    sync::{OwnedSemaphorePermit, mpsc},
     time::timeout,
 };
-use upcall_common::wire::{
-    self, Code, DecodeError, FEATURE_DESCRIPTORS, FEATURE_NAMES, FEATURE_SCOPES, FEATURE_STATE, Hello,
-    MAX_BATCH, MAX_BODY, Message, ResyncReason, VERSION, Welcome,
-};
+use upcall_common::wire::{self, Code, DecodeError, Message, ResyncReason};
 
 use super::{
     Service,
-    children::{Children, Resolve},
     events::{EventStream, next_events},
     feed::{Feed, ending},
+    greet::{Seat, greet},
     link::Link,
     requests::{self, Answer},
-    state::{self, Holding},
+    state,
     stream::Stream,
     transport::Transport,
 };
 use crate::{
     access::Principal,
     hub::{self, ClientIndex, ClientInfo, Process},
-    scopes,
 };
 
 /// A connection's place among those that there may be, and a sign that it lives.
@@ -134,100 +130,12 @@ pub(super) fn frame(message: &Message, tag: u32) -> BytesMut {
     out
 }
 
-/// More than any HELLO needs: somebody who has not even said it gets no more memory.
-const MAX_HELLO: usize = 4096;
-
-async fn receive_hello(transport: &mut Transport) -> Result<(u32, Message), End> {
-    loop {
-        if let Some(request) = decode(transport)? {
-            return Ok(request);
-        }
-        if transport.inbox.len() > MAX_HELLO {
-            return Err(End::Refused(Code::ExpectedHello, "the first frame must be HELLO".into(), 0));
-        }
-        if transport.read().await? == 0 {
-            return Err(End::Left);
-        }
-    }
-}
-
-fn decode(transport: &mut Transport) -> Result<Option<(u32, Message)>, End> {
+pub(super) fn decode(transport: &mut Transport) -> Result<Option<(u32, Message)>, End> {
     if transport.inbox.is_empty() {
         return Ok(None);
     }
     transport.refuse_surplus()?;
     Ok(wire::decode(&mut transport.inbox)?)
-}
-
-/// HELLO and WELCOME.
-async fn greet(
-    transport: &mut Transport,
-    peer: &mut Peer,
-    service: &Arc<Service>,
-    place: &Arc<Place>,
-) -> Result<Seat, End> {
-    let (tag, message) = receive_hello(transport).await?;
-    let Message::Hello(hello) = message else {
-        return Err(End::Refused(Code::ExpectedHello, "the first frame must be HELLO".into(), tag));
-    };
-    let Some(version) = hello.common_version(VERSION..=VERSION) else {
-        let Hello { version_min, version_max, .. } = hello;
-        let reason =
-            format!("this daemon speaks version {VERSION}, the client {version_min} to {version_max}");
-        return Err(End::Refused(Code::Version, reason, tag));
-    };
-    peer.info.name = hello.name;
-    // Passing descriptors needs no consent.
-    let state = if service.arbiter.is_some() { FEATURE_STATE } else { 0 };
-    peer.features = hello.features & (FEATURE_NAMES | FEATURE_SCOPES | state)
-        | if peer.local { FEATURE_DESCRIPTORS } else { 0 };
-    // What it missed while it was away is told when it registers; what nobody has noticed yet would not be.
-    service.gaps.look(false).await;
-    let Some((client, upcalls)) = service.hub.connect(peer.info.clone(), peer.process.take()) else {
-        let reason = "the daemon has as many clients as it may have";
-        return Err(End::Refused(Code::TooManyClients, reason.into(), tag));
-    };
-    let (gaps, holding) = (service.gaps.subscribe(), Holding::default());
-    let children = Children::new(Arc::clone(&service.hub), client, resolve(service, &peer.principal, place));
-    let seat = Seat { service: Arc::clone(service), client, upcalls, gaps, holding, children };
-    let welcome = Welcome {
-        version,
-        max_body: MAX_BODY,
-        max_batch: MAX_BATCH,
-        features: peer.features,
-        epoch: service.epoch,
-        server: concat!("upcall ", env!("CARGO_PKG_VERSION")).into(),
-    };
-    service.outlets.insert(client, Arc::clone(&transport.outlet));
-    transport.write(frame(&Message::Welcome(welcome), tag)).await?;
-    Ok(seat)
-}
-
-/// How children are looked for on the client's behalf. Its connection keeps its place for as long as that takes.
-fn resolve(service: &Arc<Service>, principal: &Principal, place: &Arc<Place>) -> Resolve {
-    let (service, principal, place) = (Arc::clone(service), principal.clone(), Arc::clone(place));
-    Arc::new(move |children, listed| {
-        let _held = &place;
-        scopes::resolve(children, &principal, &service.exports, &service.hub, listed)
-    })
-}
-
-/// A client's place in the hub, given up when the session ends, however it ends.
-struct Seat {
-    service: Arc<Service>,
-    client: ClientIndex,
-    upcalls: Arc<Notify>,
-    gaps: watch::Receiver<u64>,
-    holding: Holding,
-    children: Children,
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        // Before its number may be another client's.
-        self.service.outlets.remove(self.client);
-        self.service.hub.disconnect(self.client);
-    }
 }
 
 async fn work(transport: &mut Transport, peer: &Peer, seat: &mut Seat) -> End {
