@@ -32,6 +32,7 @@ async fn a_change_is_told(daemon: Daemon) {
         attrs,
         ended: false,
         names: Names::default(),
+        child: None,
     };
     assert_eq!(soon(upcalls.next()).await, Some(expected));
 }

@@ -2,7 +2,8 @@
 //! user, and sees to it that the client hears of nothing that it could not have read and reached.
 //!
 //! Blocks; call it from a thread that may. Permission is asked of the kernel, as the user, each time anew: that costs
-//! less than the steps to the child, which it takes to know the child's handle, and is never out of date.
+//! less than a step to the child (0.4 us against 1.4), all of which it takes to know its handle, and is never out of
+//! date.
 #![forbid(unsafe_code)]
 
 mod listed;
