@@ -285,6 +285,7 @@ mod tests {
             pin = "/sys/fs/bpf/x"
             grace_ms = 1
             slots = 5
+            children = 64
             dirty_ring_bytes = 4096
             event_ring_bytes = 4096
             clients = 1

@@ -56,7 +56,7 @@ pub fn run(config: &Config) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         // What one connection waits for, however long, keeps no other one waiting.
-        .max_blocking_threads(most_connections(config) * STEPS_AT_ONCE + SPARE)
+        .max_blocking_threads(most_connections(config) * (STEPS_AT_ONCE + 1) + SPARE)
         .build()?;
     // Before anything is pinned: whoever ends the daemon now must not leave it behind.
     let end = runtime.block_on(async { End::new() })?;

@@ -20,6 +20,7 @@ mod overflow;
 mod pins;
 mod race;
 mod restart;
+mod scopes;
 mod slow;
 mod state;
 mod subvolumes;
@@ -100,6 +101,7 @@ fn trials<'a>(filesystems: &'a Filesystems, tally: &Arc<Tally>) -> Trials<'a> {
     barrier::add(&mut trials);
     race::add(&mut trials);
     restart::add(&mut trials);
+    scopes::add(&mut trials);
     pins::add(&mut trials);
     in_flight::add(&mut trials);
     subvolumes::add(&mut trials);

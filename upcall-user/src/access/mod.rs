@@ -6,7 +6,6 @@
 #![forbid(unsafe_code)]
 
 mod anchor;
-mod below;
 mod error;
 mod exports;
 mod inode;
@@ -20,7 +19,6 @@ mod root;
 mod walk;
 
 pub use self::open::{Openable, is_writable, resolve_open};
-pub use below::{There, Tree};
 pub use error::AccessError;
 pub use exports::{Export, ExportError, ExportSpec, Exports};
 pub use principal::{Principal, PrincipalError};

@@ -123,8 +123,7 @@ impl Outlet {
             return false;
         }
         let sent = state.send_upcalls(&self.stream, hub, client, u64::MAX);
-        // Children are the session's to look at.
-        sent.is_ok_and(|count| count < UPCALLS) && state.rest.is_empty() && !hub.has_children(client)
+        sent.is_ok_and(|count| count < UPCALLS) && state.rest.is_empty()
     }
 }
 
@@ -218,7 +217,9 @@ impl Outlets {
             }
             for &client in clients {
                 let outlet = self.lock().get(&client).map(Arc::clone);
-                if !outlet.is_some_and(|outlet| outlet.deliver(hub, client)) {
+                let delivered = outlet.is_some_and(|outlet| outlet.deliver(hub, client));
+                // What has changed below directories is its session's to send.
+                if !delivered || hub.has_children(client) {
                     hub.wake(client);
                 }
             }

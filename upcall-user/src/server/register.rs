@@ -15,14 +15,14 @@ use tokio::task::spawn_blocking;
 use upcall_common::{
     change,
     wire::{
-        self, Code, FEATURE_NAMES, FEATURE_SCOPES, Known, RegisterItem, Registered, Target as WireTarget,
+        Code, FEATURE_NAMES, FEATURE_SCOPES, Known, RegisterItem, Registered, Scope, Target as WireTarget,
     },
 };
 
 use super::{Service, requests::lifetime, session::Peer, transport::close};
 use crate::{
     access::{self, AccessError, Principal, Resolved, Target},
-    hub::{self, ClientIndex, Origin, RegisterError, Scope, Waiting, Wanted, Wish},
+    hub::{self, ClientIndex, Origin, RegisterError, Waiting, Wanted, Wish},
 };
 
 /// Files that are open at a time for one step. Those of all steps under way are together a small part of the least
@@ -99,17 +99,18 @@ pub(super) async fn register(
     answers
 }
 
-fn scope(item: &RegisterItem, peer: &Peer) -> Scope {
-    match item.scope {
-        _ if peer.features & FEATURE_SCOPES == 0 => Scope::Inode,
-        wire::Scope::Inode => Scope::Inode,
-        wire::Scope::Children => Scope::Children,
-        wire::Scope::Subtree => Scope::Subtree,
-    }
-}
-
 fn wants_names(item: &RegisterItem, peer: &Peer) -> bool {
     item.names && item.mask & change::ENTRIES != 0 && peer.features & FEATURE_NAMES != 0
+}
+
+/// Without the feature the flags have no effect.
+fn scope(item: &RegisterItem, peer: &Peer) -> hub::Scope {
+    match item.scope {
+        _ if peer.features & FEATURE_SCOPES == 0 => hub::Scope::Inode,
+        Scope::Inode => hub::Scope::Inode,
+        Scope::Children => hub::Scope::Children,
+        Scope::Subtree => hub::Scope::Subtree,
+    }
 }
 
 fn target(item: RegisterItem, descriptors: &mut [Option<OwnedFd>]) -> Result<Target, Code> {

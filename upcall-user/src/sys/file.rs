@@ -11,14 +11,14 @@ pub fn may_read(file: BorrowedFd<'_>) -> io::Result<()> {
     may(file, libc::R_OK)
 }
 
-/// Whether it may search the directory: `EACCES` if not.
-pub fn may_search(directory: BorrowedFd<'_>) -> io::Result<()> {
-    may(directory, libc::X_OK)
-}
-
 /// Whether it may write to it; `EROFS` if nobody may.
 pub fn may_write(file: BorrowedFd<'_>) -> io::Result<()> {
     may(file, libc::W_OK)
+}
+
+/// Whether it may read the names in the directory, and reach what they name.
+pub fn may_list(directory: BorrowedFd<'_>) -> io::Result<()> {
+    may(directory, libc::R_OK | libc::X_OK)
 }
 
 /// By raw call: the C library's `faccessat` may fall back to comparing permission bits itself, with other

@@ -1,6 +1,6 @@
 //! The registry's part in what lies below directories: which interests are told of a child, and what waits for a client.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use upcall_common::{
     abi::Attrs,
@@ -25,17 +25,16 @@ pub(super) struct Children {
     waiting: HashMap<Waits, Waiting>,
     queue: BTreeMap<u64, Waits>,
     bytes: usize,
-    /// Of interests with a scope that wait because of the directory's own changes: the version of the first of these.
+    /// Of interests with children that have not been told: a version that covers none of these. A client that holds a
+    /// version has been told everything up to it.
+    covered: HashMap<InterestIndex, u64>,
+    /// Of interests that wait because of the directory's own changes: the version of the first of these.
     own: HashMap<InterestIndex, u64>,
-    /// The same of what waits below, by interest: in the order of versions.
-    firsts: BTreeSet<(InterestIndex, u64)>,
 }
 
 #[derive(Debug)]
 struct Waiting {
     turn: u64,
-    /// The directory's, when it began to wait.
-    first: u64,
     changes: u32,
     version: u64,
     directory: bool,
@@ -61,14 +60,7 @@ impl Waiting {
         // Where it was when it was told last.
         let moved = self.path != next.path && self.fate != Fate::Appeared;
         let old_path = self.old_path.or(moved.then_some(self.path)).filter(|old| *old != next.path);
-        Self {
-            turn: self.turn,
-            first: self.first,
-            changes: self.changes | next.changes,
-            fate,
-            old_path,
-            ..next
-        }
+        Self { turn: self.turn, changes: self.changes | next.changes, fate, old_path, ..next }
     }
 }
 
@@ -80,24 +72,25 @@ impl Children {
     fn remove(&mut self, key: &Waits) -> Option<Waiting> {
         let waiting = self.waiting.remove(key)?;
         self.queue.remove(&waiting.turn);
-        self.firsts.remove(&(key.0, waiting.first));
         self.bytes -= waiting.bytes();
         Some(waiting)
     }
 
     fn insert(&mut self, key: Waits, waiting: Waiting) {
+        self.covered.entry(key.0).or_insert(waiting.version.saturating_sub(1));
         self.bytes += waiting.bytes();
         self.queue.insert(waiting.turn, key);
-        self.firsts.insert((key.0, waiting.first));
         self.waiting.insert(key, waiting);
     }
 
-    /// The last version that an upcall may cover which leaves all that waits still to be told: a client that has heard of
-    /// no more is told after a reconnection that there was more.
-    pub(super) fn covered(&self, interest: InterestIndex, version: u64) -> u64 {
-        let below = self.firsts.range((interest, 0)..).next().filter(|(of, _)| *of == interest);
-        let waiting = below.map(|(_, first)| *first).into_iter().chain(self.own.get(&interest).copied());
-        waiting.map(|first| first.saturating_sub(1)).chain([version]).min().unwrap_or(version)
+    /// The version that an upcall of the interest may carry.
+    pub(super) fn version(&self, interest: InterestIndex, version: u64) -> u64 {
+        self.covered.get(&interest).map_or(version, |covered| version.min(*covered))
+    }
+
+    /// The first version of the directory's own changes that wait.
+    fn own(&self, interest: InterestIndex) -> Option<u64> {
+        self.own.get(&interest).copied()
     }
 
     /// A change of the directory itself waits from this version on.
@@ -116,6 +109,7 @@ impl Children {
         for key in &keys {
             self.remove(key);
         }
+        self.covered.remove(&interest);
         self.own.remove(&interest);
     }
 }
@@ -156,7 +150,7 @@ impl Registry {
                 interest.pending |= RESCAN;
                 return;
             }
-            (waiting.version, waiting.first) = (version, version);
+            waiting.version = version;
             let key = (index, (changed.key, changed.generation));
             match client.children.remove(&key) {
                 Some(earlier) => client.children.insert(key, earlier.and(waiting)),
@@ -172,7 +166,7 @@ impl Registry {
     /// Takes up to `max` children that wait for the client, with turns up to `last`.
     pub(in crate::hub) fn take_children(&mut self, client: ClientIndex, max: usize, last: u64) -> Vec<Child> {
         let Some(owner) = self.clients.get_mut(client) else { return Vec::new() };
-        let mut taken = Vec::new();
+        let (mut taken, mut versions) = (Vec::new(), HashMap::<InterestIndex, u64>::new());
         while taken.len() < max {
             let Some((_, key)) = owner.children.queue.first_key_value().filter(|(turn, _)| **turn <= last)
             else {
@@ -183,23 +177,45 @@ impl Registry {
             owner.account.delivered += 1;
             let (index, (inode, generation)) = key;
             let Some(interest) = self.interests.get(index) else { continue };
-            taken.push(Child {
-                interest: interest.id(index),
-                cookie: interest.wish.cookie,
-                changes: waiting.changes,
-                version: owner.children.covered(index, waiting.version),
-                key: inode,
-                generation,
-                directory: waiting.directory,
-                links: waiting.links,
-                attrs: waiting.attrs,
-                fate: waiting.fate,
-                path: waiting.path,
-                old_path: waiting.old_path,
-                root: self.inodes.get(interest.slot).and_then(|watched| watched.origin.clone()),
-            });
+            let version = versions.entry(index).or_default();
+            *version = waiting.version.max(*version);
+            taken.push((
+                index,
+                Child {
+                    interest: interest.id(index),
+                    cookie: interest.wish.cookie,
+                    changes: waiting.changes,
+                    version: waiting.version,
+                    key: inode,
+                    generation,
+                    directory: waiting.directory,
+                    links: waiting.links,
+                    attrs: waiting.attrs,
+                    fate: waiting.fate,
+                    path: waiting.path,
+                    old_path: waiting.old_path,
+                    root: self.inodes.get(interest.slot).and_then(|watched| watched.origin.clone()),
+                },
+            ));
         }
-        taken
+        // They are told together, in no order: with the version of the last one, if no other is left to be told.
+        let last = owner.children.waiting.is_empty();
+        for (index, version) in &mut versions {
+            let below = if last { *version } else { owner.children.version(*index, *version) };
+            *version = owner.children.own(*index).map_or(below, |first| below.min(first.saturating_sub(1)));
+        }
+        let told =
+            |(index, child)| Child { version: versions.get(&index).copied().unwrap_or_default(), ..child };
+        taken.into_iter().map(told).collect()
+    }
+
+    /// What has been taken has been told.
+    pub(in crate::hub) fn children_told(&mut self, client: ClientIndex) {
+        let Some(owner) = self.clients.get_mut(client) else { return };
+        // While others wait, the version stays as low as it was.
+        if owner.children.waiting.is_empty() {
+            owner.children.covered.clear();
+        }
     }
 
     pub(in crate::hub) fn has_children(&self, client: ClientIndex) -> bool {
@@ -272,12 +288,12 @@ fn as_seen(root: u32, changed: &Changed, wish: &Wish) -> Option<Waiting> {
         0 => changed.unsure & wish.mask,
         changes => changes,
     };
-    if changes == 0 && fate == Fate::Stays && old_path.is_none() {
+    // What is out of memory may be gone, whatever has been marked: whoever tells it looks.
+    if changes == 0 && fate == Fate::Stays && old_path.is_none() && !changed.unseen {
         return None;
     }
     Some(Waiting {
         turn: 0,
-        first: 0,
         changes,
         version: 0,
         directory: changed.directory,

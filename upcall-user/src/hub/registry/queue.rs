@@ -62,7 +62,7 @@ impl Registry {
             let names = names.map_or_else(Names::default, |names| names.take(&mut owner.waiting_bytes));
             let ended = interest.ended();
             owner.children.take_own(index);
-            let told = owner.children.covered(index, interest.version);
+            let told = owner.children.version(index, interest.version);
             let provenance = owner.provenance.as_mut().and_then(|of| of.remove(&index));
             taken.push(Pending {
                 interest: interest.id(index),

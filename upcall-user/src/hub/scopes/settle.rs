@@ -22,6 +22,8 @@ pub(in crate::hub) struct Changed {
     pub(in crate::hub) changes: u32,
     /// What a write may have done besides: take away set-user-id bits and capabilities.
     pub(in crate::hub) unsure: u32,
+    /// It is not in memory.
+    pub(in crate::hub) unseen: bool,
     pub(in crate::hub) originator: Originator,
     pub(in crate::hub) attrs: Option<Attrs>,
     pub(in crate::hub) directory: bool,
@@ -85,6 +87,7 @@ impl State {
             generation,
             changes: unsettled.changes,
             unsure: 0,
+            unseen: probe.is_none(),
             originator: unsettled.originator,
             attrs: None,
             directory: false,

@@ -48,6 +48,11 @@ impl Hub {
         state.registry.take_children(client, max, last)
     }
 
+    /// Children that were taken have been told, or will be before all that is told from now on.
+    pub fn children_told(&self, client: ClientIndex) {
+        self.lock().registry.children_told(client);
+    }
+
     /// Whether children wait for the client.
     pub fn has_children(&self, client: ClientIndex) -> bool {
         self.lock().registry.has_children(client)

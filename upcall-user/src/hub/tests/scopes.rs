@@ -67,6 +67,19 @@ impl Model {
     }
 }
 
+/// For who takes children from the hub.
+impl Model {
+    pub(crate) fn become_directory(&self, ino: u64) {
+        self.edit(ino, |probe| probe.attrs.mode = 0o040_755);
+    }
+
+    /// Something changes at a path below the directory.
+    pub(crate) fn change_below(&self, hub: &Hub, ino: u64, path: &str) {
+        self.put(ino, Some(path));
+        let _ = hub.take_changed_children(self.mark_below(ino, Some(path), by_other(DATA)));
+    }
+}
+
 /// At a path below the directory, whose slot is the first.
 fn place(path: &str) -> Vec<u64> {
     let mut names: Vec<&str> = path.split('/').collect();
@@ -80,7 +93,7 @@ fn place(path: &str) -> Vec<u64> {
 fn below(early: bool, scope: Scope) -> (Bench, ClientIndex) {
     let mut bench = Bench::new(4, early);
     let (file, client) = (bench.file(DIRECTORY), bench.client());
-    bench.model.edit(DIRECTORY, |probe| probe.attrs.mode = 0o040_755);
+    bench.model.become_directory(DIRECTORY);
     for ino in [20, 21] {
         bench.file(ino);
     }
@@ -231,28 +244,6 @@ fn only_a_directory_has_anything_below() {
     assert_eq!(made, Err(RegisterError::Unsupported));
 }
 
-/// Whoever has heard of the first of two and comes back must not be told that nothing has changed since.
-#[test]
-fn a_version_covers_nothing_that_still_waits() {
-    let (bench, client) = below(false, Scope::Subtree);
-    let mut told = Vec::new();
-    for ino in [20, 21] {
-        bench.model.put(ino, Some("a"));
-        bench.dispatch_below(bench.model.mark_below(ino, Some("a"), by_other(DATA)));
-    }
-    // The first changes once more, after the second.
-    bench.dispatch_below(bench.model.mark_below(20, Some("a"), by_other(MODE)));
-    bench.model.mark(DIRECTORY, by_other(TIMES));
-    bench.dispatch();
-    let last = bench.hub.lock().slots.get(0).expect("slot").version();
-    for _ in 0..2 {
-        told.extend(bench.hub.take_children(client, 1, u64::MAX).iter().map(|it| it.version));
-    }
-    assert!(told[0] < told[1] && told[1] < last, "{told:?} {last}");
-    let own: Vec<u64> = bench.hub.take_upcalls(client, 10, u64::MAX).iter().map(|it| it.version).collect();
-    assert_eq!(own, [last]);
-}
-
 /// What was taken and could not be told makes the client look itself, and so does the pool when it is empty.
 #[test]
 fn what_cannot_be_told_makes_clients_look_themselves() {
@@ -262,9 +253,38 @@ fn what_cannot_be_told_makes_clients_look_themselves() {
     let child = bench.hub.take_children(client, 1, u64::MAX).pop().expect("a child");
     assert!(!bench.told_rescan(client));
     bench.hub.rescan(client, child.interest);
+    bench.hub.children_told(client);
     let told = bench.hub.take_upcalls(client, 10, u64::MAX);
     assert!(told.iter().any(|it| it.changes & RESCAN != 0 && it.version > child.version), "{told:?}");
     bench.model.world.lock().expect("world").rescan = true;
     bench.dispatch_below(None);
     assert!(bench.told_rescan(client) && !bench.told_rescan(client));
+}
+
+/// A client that holds a version has been told all that it covers.
+#[test]
+fn no_version_is_told_that_covers_a_child_which_has_not_been() {
+    let (bench, client) = below(false, Scope::Subtree);
+    let change = |ino, path| bench.model.change_below(&bench.hub, ino, path);
+    let own = || {
+        bench.model.mark(DIRECTORY, by_other(MODE));
+        bench.hub.dispatch(bench.model.take_dirty());
+        bench.hub.take_upcalls(client, 10, u64::MAX)[0].version
+    };
+    let take = |max| bench.hub.take_children(client, max, u64::MAX);
+    let before = own();
+    change(20, "a");
+    change(21, "b");
+    change(20, "a");
+    assert!(own() <= before, "both wait");
+    let first = take(1);
+    assert_eq!(first[0].path, b"a");
+    assert!(first[0].version <= before, "one waits, older than the last change of this one");
+    change(20, "a");
+    let rest = take(10);
+    assert_eq!(rest.len(), 2);
+    assert!(rest.iter().all(|child| child.version == rest[0].version && child.version > before));
+    assert!(own() <= before, "they are on their way");
+    bench.hub.children_told(client);
+    assert!(own() > rest[0].version);
 }
