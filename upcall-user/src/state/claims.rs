@@ -59,7 +59,7 @@ impl Table {
     pub(super) fn drop_unclaimed_locks(&mut self, id: OpenId) {
         let Some(open) = self.opens.get(&id) else { return };
         let (client, inode) = (open.client, open.inode);
-        for number in open.owners.clone() {
+        for number in open.owners.keys().copied().collect::<Vec<_>>() {
             let owner = Owner { client, number };
             let ranges = self.inode(inode).map(|found| found.ranges.of(owner));
             let locks: Vec<Lock> =

@@ -225,33 +225,38 @@ impl Table {
     }
 
     pub(super) fn set_lock(&mut self, inode: InodeId, lock: Lock) {
-        self.change_ranges(inode, lock.owner.client, |ranges| ranges.lock(lock));
+        self.unlock_range(inode, lock.owner, lock.range);
+        let (before, now) = self.change_ranges(inode, lock.owner.client, |ranges| ranges.lock(lock));
+        // Those that it joins are of the same open.
         if let Some(open) = self.opens.get_mut(&lock.open) {
-            open.owners.insert(lock.owner.number);
+            open.count_locks(lock.owner.number, before, now);
         }
     }
 
     /// What the owner has there ends; in the kernel, what it is being asked for stays.
     pub(super) fn free_range(&mut self, inode: InodeId, owner: Owner, range: Range) {
-        let opens: Option<BTreeSet<OpenId>> =
-            self.inode(inode).map(|found| found.ranges.own(owner, range).map(|lock| lock.open).collect());
+        self.unlock_range(inode, owner, range);
+        self.free_gaps(inode, owner, range);
+    }
+
+    /// In the table alone.
+    fn unlock_range(&mut self, inode: InodeId, owner: Owner, range: Range) {
+        let Some(found) = self.inode(inode) else { return };
+        let parts = |lock: &Lock| (lock.open, lock.range.without(range).count());
+        let left: Vec<(OpenId, usize)> = found.ranges.own(owner, range).map(parts).collect();
         self.change_ranges(inode, owner.client, |ranges| ranges.unlock(owner, range));
-        // No open has locks of an owner that has none.
-        if self.inode(inode).is_some_and(|found| found.ranges.of(owner).next().is_none()) {
-            for open in opens.unwrap_or_default() {
-                if let Some(open) = self.opens.get_mut(&open) {
-                    open.owners.remove(&owner.number);
-                }
+        for (open, parts) in left {
+            if let Some(open) = self.opens.get_mut(&open) {
+                open.count_locks(owner.number, 1, parts);
             }
         }
-        self.free_gaps(inode, owner, range);
     }
 
     /// An open's locks end.
     pub(super) fn drop_locks(&mut self, open: OpenId) {
         let Some(found) = self.opens.get_mut(&open) else { return };
         let (client, inode) = (found.client, found.inode);
-        for number in std::mem::take(&mut found.owners) {
+        for number in std::mem::take(&mut found.owners).into_keys() {
             let owner = Owner { client, number };
             let ranges = self.inode(inode).map(|found| &found.ranges);
             let of_open = |lock: &&Lock| lock.open == open;
@@ -285,18 +290,21 @@ impl Table {
         }));
     }
 
+    /// How many of the inode's there were before, and are now.
     fn change_ranges(
         &mut self,
         inode: InodeId,
         client: ClientId,
         change: impl FnOnce(&mut super::ranges::Ranges),
-    ) {
+    ) -> (usize, usize) {
         let (Some(found), Some(by)) = (self.inodes.get_mut(&inode), self.clients.get_mut(&client)) else {
-            return;
+            return (0, 0);
         };
         let before = found.ranges.len();
         change(&mut found.ranges);
-        by.locks = by.locks + found.ranges.len() - before;
+        let now = found.ranges.len();
+        by.locks = by.locks + now - before;
+        (before, now)
     }
 
     /// Tells holders that somebody would like what they have; each at most once a while. A request that has waited has

@@ -1,6 +1,9 @@
 //! A client's open of one inode.
 
-use std::{collections::BTreeSet, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Instant,
+};
 
 use super::{
     Access, ClientId, Connection, Deny, Holder, InodeId, LeaseId, LeaseKind, RequestId, lease::Grants,
@@ -25,8 +28,8 @@ pub(super) struct Open {
     /// Whether it ever carried them.
     pub(super) had_read: bool,
     pub(super) had_write: bool,
-    /// Owners of locks that end with it; some may have none any more.
-    pub(super) owners: BTreeSet<u64>,
+    /// Owners of locks that end with it, and how many each has.
+    pub(super) owners: BTreeMap<u64, usize>,
     /// Those for it that are not answered.
     pub(super) requests: BTreeSet<RequestId>,
     /// Over which its client has it, or had.
@@ -50,6 +53,16 @@ pub(super) enum Claim {
 impl Open {
     pub(super) const fn holder(&self) -> Holder {
         Holder { client: self.client, lease_id: self.lease_id }
+    }
+
+    /// The owner has fewer locks, or more, that end with it.
+    pub(super) fn count_locks(&mut self, owner: u64, before: usize, now: usize) {
+        let count = (self.owners.get(&owner).copied().unwrap_or_default() + now).saturating_sub(before);
+        if count == 0 {
+            self.owners.remove(&owner);
+        } else {
+            self.owners.insert(owner, count);
+        }
     }
 
     pub(super) const fn had(&self, kind: LeaseKind) -> bool {

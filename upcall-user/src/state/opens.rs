@@ -1,6 +1,9 @@
 //! Opens and their share reservations.
 
-use std::{collections::BTreeSet, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Instant,
+};
 
 use super::{
     Access, AskId, ChangeRequest, ClientId, Connection, Deny, Effect, Granted, Holder, InodeId, OpenId,
@@ -192,7 +195,7 @@ impl Table {
         let owner = |number| Owner { client: open.client, number };
         let ranges = self.inode(open.inode).map(|found| &found.ranges);
         let locks = ranges.into_iter().flat_map(|ranges| {
-            open.owners.iter().flat_map(|number| ranges.of(owner(*number))).filter(|lock| lock.open == id)
+            open.owners.keys().flat_map(|number| ranges.of(owner(*number))).filter(|lock| lock.open == id)
         });
         let asked =
             open.requests.iter().filter_map(|id| self.requests.get(id)).filter_map(|it| match it.what {
@@ -248,7 +251,7 @@ impl Table {
             claimed: Grants::default(),
             had_read: false,
             had_write: false,
-            owners: BTreeSet::new(),
+            owners: BTreeMap::new(),
             requests: BTreeSet::new(),
             connection,
             since: now,

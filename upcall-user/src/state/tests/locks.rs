@@ -281,6 +281,21 @@ fn an_open_forgets_owners_that_have_nothing() {
 }
 
 #[test]
+fn an_open_forgets_owners_whose_locks_another_open_has_taken() {
+    let mut rig = Rig::new();
+    let client = rig.begin("ann");
+    let (first, second) = (rig.open(client, 1, Access::Both), rig.open(client, 1, Access::Both));
+    rig.lock((client, first), 0, 10, READ);
+    rig.lock((client, second), 4, 2, READ);
+    let owners = |rig: &Rig, open| rig.table.opens[&open].owners.values().copied().collect::<Vec<_>>();
+    assert_eq!((owners(&rig, first), owners(&rig, second)), (vec![2], vec![1]));
+    rig.lock((client, second), 0, 5, READ);
+    assert_eq!((owners(&rig, first), owners(&rig, second)), (vec![1], vec![1]));
+    rig.lock((client, second), 6, 4, READ);
+    assert_eq!((owners(&rig, first), owners(&rig, second)), (vec![], vec![1]));
+}
+
+#[test]
 fn a_search_for_a_ring_that_takes_too_long_refuses_the_wait() {
     let limits = Limits { search: 20, ..Limits::default() };
     let mut rig = Rig::with(Settings { limits, ..Settings::default() });

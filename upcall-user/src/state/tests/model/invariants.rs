@@ -33,6 +33,17 @@ pub(super) fn assert_safe(table: &Table) {
     }
 }
 
+/// Each open counts the locks that end with it.
+pub(super) fn assert_counted(table: &Table) {
+    for (id, open) in &table.opens {
+        let mut counted = std::collections::BTreeMap::new();
+        for lock in shown(table, open.inode).locks.iter().filter(|lock| lock.open == *id) {
+            *counted.entry(lock.owner).or_default() += 1;
+        }
+        assert_eq!(open.owners, counted, "{id:?}");
+    }
+}
+
 /// The kernel holds what the table says it does, and nothing else.
 pub(super) fn assert_held(table: &Table, kernel: &FakeKernel) {
     let mut bytes = std::collections::BTreeMap::new();

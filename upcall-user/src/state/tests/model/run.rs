@@ -8,7 +8,7 @@ use std::{
 use super::{
     super::super::{open::Claim, *},
     FILES, Op,
-    invariants::{assert_held, assert_safe},
+    invariants::{assert_counted, assert_held, assert_safe},
     kernel::FakeKernel,
     naive::Naive,
     said,
@@ -55,6 +55,7 @@ impl Run {
         self.perform(op);
         self.compare(says);
         assert_safe(&self.table);
+        assert_counted(&self.table);
         assert_held(&self.table, &self.kernel);
         self.assert_no_ring();
     }
