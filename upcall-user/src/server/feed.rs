@@ -41,10 +41,12 @@ impl Feed<'_> {
         }
         transport.send_told().await?;
         self.tell_of_gap(transport).await?;
-        let more = transport.send_upcalls(self.hub, self.client, u64::MAX).await?;
+        let mut more = transport.send_upcalls(self.hub, self.client, u64::MAX).await?;
         if self.children.start(u64::MAX) && self.children.is_finished() {
             let frames = self.children.finished().await;
             self.pass_on(transport, frames).await?;
+            // Nothing is under way now that would bring the session back for the next batch.
+            more = true;
         }
         Ok(more)
     }
