@@ -69,16 +69,23 @@ impl State {
             tracing::error!(%error, "cannot look for an inode");
             (None, Vec::new())
         });
-        // A new inode may get its generation only after its first mark.
-        let same = |probe: &Probe| probe.key == key && (probe.generation == generation || generation == 0);
-        let probe = probe.filter(same);
-        let generation = probe.map_or(generation, |probe| probe.generation);
+        let probe = probe.filter(|probe| is_same(probe, key, generation));
+        let entered = key;
+        let (key, generation) = probe.map_or((key, generation), |probe| (probe.key, probe.generation));
         // It may have come into a scope and left memory since, unless it was removed: that would have shown where.
         let unknown = probe.is_none()
             && before.is_empty()
             && below.is_empty()
             && !stayed
             && !self.is_removed(inode, key, generation);
+        if unknown {
+            tracing::debug!(
+                ?key,
+                generation,
+                changes = unsettled.changes,
+                "an inode has gone, and nobody knows from where"
+            );
+        }
         if cut || unknown || probe.is_some() && located.iter().any(|place| place.cut) {
             self.rescan_scopes(wake);
         }
@@ -98,7 +105,7 @@ impl State {
         };
         let Some(probe) = probe else {
             self.tell_child(changed, wake);
-            return self.end_child(child, key, now);
+            return self.end_child(child, entered, now);
         };
         let mut changed = seen(changed, &probe, located);
         if self.kernel.marks_early() {
@@ -118,7 +125,7 @@ impl State {
             let pause = u64::try_from(pause.as_nanos()).unwrap_or(u64::MAX);
             self.children.trail.rest(child, settle::STORED, now.saturating_add(pause));
         } else {
-            return self.end_child(child, key, now);
+            return self.end_child(child, entered, now);
         }
         if let Some(view) = self.children.pool.get(child) {
             view.set_attrs(0, &probe.attrs);
@@ -126,14 +133,16 @@ impl State {
         self.children.known.insert(child, place);
     }
 
-    /// Whether the inode that has left memory had no link.
+    /// Whether the inode that has left memory had no link, or was never a file: the kernel makes one of nothing, with no
+    /// permission at all, for who asks for a file that is gone (btrfs).
     fn is_removed(&mut self, inode: u64, key: Key, generation: u32) -> bool {
         let remains = self.kernel.remains(inode).unwrap_or_else(|error| {
             tracing::error!(%error, "cannot look at what is left of an inode");
             None
         });
-        let same = |probe: &Probe| probe.key == key && (probe.generation == generation || generation == 0);
-        remains.is_some_and(|probe| same(&probe) && probe.attrs.nlink == 0)
+        remains.is_some_and(|probe| {
+            is_same(&probe, key, generation) && (probe.attrs.nlink == 0 || probe.attrs.mode == libc::S_IFREG)
+        })
     }
 
     /// Nothing is to be told of a child any more, unless it has just been marked.
@@ -189,6 +198,12 @@ impl State {
         self.look_for_rescan(wake);
         (end < len).then_some(end)
     }
+}
+
+/// Whether it is the inode. A new one may get its generation, or its number (XFS), only after its first mark.
+fn is_same(probe: &Probe, key: Key, generation: u32) -> bool {
+    let numbered = key.ino != 0 || probe.key.dev != key.dev;
+    (probe.key == key || !numbered) && (probe.generation == generation || generation == 0)
 }
 
 /// What the inode itself says.
