@@ -36,12 +36,14 @@ const MAY_MOVE: u32 = 1;
 const MAY_BE_LINKED: u32 = 2;
 /// It is new: its names do not say where it was.
 const NEW: u32 = 3;
+/// It has got a name beside the one of the dentry, which alone says where it was.
+const LINKED: u32 = 4;
 
 /// An inode has changed.
 #[inline(always)]
 pub fn changed(key: Key, inode: u64, generation: u32, dentry: u64, word: Word, op: u16) {
     if is_scoped(key.dev) {
-        let motion = motion(op);
+        let motion = if dentry != 0 && op == Op::Link as u16 { LINKED } else { motion(op) };
         // What has lost its name is where it was only for who tells of that.
         let dentry = if removes(op) || place::is_hashed(dentry) { dentry } else { 0 };
         see(&Seen { key, inode, dentry, word: word.0, generation, motion });

@@ -7,7 +7,7 @@ use upcall_common::abi::{
     CHILD_PATH, Child, DEEPEST, PATH_PIECE, PLACE_ROOTS, PLACES, Place, SCOPE_CHILDREN, SCOPE_SUBTREE,
 };
 
-use super::{MAY_BE_LINKED, NEW, STAYS, Seen};
+use super::{LINKED, MAY_BE_LINKED, NEW, STAYS, Seen};
 use crate::{
     atomic, index,
     kernel::{self, offset, probe},
@@ -33,7 +33,7 @@ pub fn scoped_dentry(seen: &Seen) -> u64 {
             _ => {}
         }
     }
-    let mut node: u64 = first_alias(seen.inode);
+    let mut node: u64 = if seen.motion == LINKED { 0 } else { first_alias(seen.inode) };
     for _ in 0..ALIASES {
         if node == 0 {
             break;
@@ -61,7 +61,7 @@ pub fn may_appear(seen: &Seen) -> bool {
     if kernel::is_dying(seen.inode) {
         return false;
     }
-    if seen.motion == NEW || seen.motion == MAY_BE_LINKED {
+    if seen.motion == NEW || seen.motion == LINKED || seen.motion == MAY_BE_LINKED {
         return true;
     }
     // With a link, but no name that the kernel remembers, it is new. Without a link, it is being removed.

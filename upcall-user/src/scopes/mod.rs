@@ -227,7 +227,7 @@ impl Resolver<'_> {
             (Verdict::Gone, _) => Some(gone(child, old_path)),
             // For this client it has left.
             (Verdict::Hidden, _) => old_path.map(|path| Told { path, ..gone(child, None) }),
-            (Verdict::Lost | Verdict::Here { .. } | Verdict::Instead, _) => {
+            (Verdict::Here { .. } | Verdict::Instead, _) => {
                 return Err(Errno::ENOENT.into());
             }
         })

@@ -33,8 +33,6 @@ pub(super) enum Verdict {
     Instead,
     /// The client may not know.
     Hidden,
-    /// It may be elsewhere: its client has to look.
-    Lost,
 }
 
 /// What somebody sees of a file who may not read it.
@@ -51,8 +49,8 @@ pub(super) fn judge(child: &Child, seen: Seen, known: bool) -> Verdict {
         // Its own upcall may have gone out before: then the name must not seem to be nobody's.
         Seen::Other { readable: true, told: false } if child.old_path.is_none() => Verdict::Instead,
         Seen::Other { .. } | Seen::Nothing if known => Verdict::Gone,
-        // Whatever moved the directory is told of the directory alone.
-        Seen::NoDirectory if !has_ended(child) => Verdict::Lost,
+        // Whatever moved the directory came later, and is told of the directory, which speaks for all in it.
+        Seen::NoDirectory if !has_ended(child) => Verdict::Hidden,
         Seen::NoDirectory if known => Verdict::Gone,
         // Who may know of a directory that is gone is told of that one, which speaks for all in it.
         Seen::NoDirectory => Verdict::Hidden,

@@ -52,6 +52,7 @@ pub(super) async fn register(
     let mut descriptors: Vec<Option<OwnedFd>> = descriptors.into_iter().map(Some).collect();
     let mut answers: Vec<Registered> = Vec::with_capacity(items.len());
     let (mut places, mut targets) = (Vec::new(), Vec::new());
+    let scoped = items.iter().any(|item| scope(item, peer) != hub::Scope::Inode);
     for (place, item) in items.into_iter().enumerate() {
         let terms = Terms {
             wish: Wish {
@@ -95,6 +96,10 @@ pub(super) async fn register(
             }
             Err(error) => tracing::error!(%error, "finding files to watch failed"),
         }
+    }
+    if scoped && let Some(delay) = service.hub.scope_delay() {
+        // What the client reads from now on has what was marked when nobody asked for it yet.
+        tokio::time::sleep(delay).await;
     }
     answers
 }

@@ -16,8 +16,11 @@ const TREE: u64 = 0;
 const STAGE: u64 = 1;
 const DIR: u64 = 2;
 
-/// What becomes of names, beside what the subjects say: fate, path and old path.
-const NAMES: &[(&str, &[(Fate, &str, Option<&str>)])] = &[
+/// Fate, path and old path.
+type Name = (Fate, &'static str, Option<&'static str>);
+
+/// What becomes of names, beside what the subjects say.
+const NAMES: &[(&str, &[Name])] = &[
     ("create", &[(Fate::Appeared, "dir/new", None)]),
     ("mkdir", &[(Fate::Appeared, "dir/new", None)]),
     ("mknod", &[(Fate::Appeared, "dir/new", None)]),
@@ -51,7 +54,7 @@ const UNSEEN: &[(&str, u32)] = &[
 /// Interests, as a listener has made them.
 pub(super) struct Below {
     interests: Vec<u64>,
-    names: &'static [(Fate, &'static str, Option<&'static str>)],
+    names: &'static [Name],
     subjects: Vec<&'static Subject>,
     unseen: u32,
     /// Without handles that can be opened, directories of overlays are not found again: their clients are told to look.

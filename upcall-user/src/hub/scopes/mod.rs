@@ -7,7 +7,10 @@ mod pool;
 mod settle;
 mod take;
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::Duration,
+};
 
 use upcall_common::abi::{Key, SCOPE_CHILDREN, SCOPE_SUBTREE};
 
@@ -81,6 +84,12 @@ impl Hub {
         while let Some(from) = next {
             next = self.catch_up_children(from);
         }
+    }
+
+    /// How long it takes until what has been marked before there was a scope is visible, but for what goes on longer.
+    pub fn scope_delay(&self) -> Option<Duration> {
+        let state = self.lock();
+        state.kernel.marks_early().then(|| Duration::from_nanos(state.tick))
     }
 
     /// What was taken for an interest cannot be told: its client has to look itself.

@@ -76,6 +76,8 @@ impl State {
         let unknown = probe.is_none()
             && before.is_empty()
             && below.is_empty()
+            // A new one of XFS, whose later marks have its number: its directory's ENTRIES speak for it.
+            && entered.ino != 0
             && !stayed
             && !self.is_removed(inode, key, generation);
         if unknown {
