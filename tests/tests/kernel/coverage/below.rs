@@ -69,6 +69,7 @@ impl Below {
             Watch::path(stage.join("dir"), DIR).children(),
         ];
         let made = listener.watch(watches).await?;
+        listener.quiet().await?;
         // Mount points are not crossed.
         let dev = fs::metadata(stage)?.dev();
         let here = |subject: &&Subject| {

@@ -58,8 +58,10 @@ pub(super) async fn judge(
     }
     ears.unix.rest().await?;
     ears.tcp.quiet().await?;
-    let below = Below::watch(&mut ears.below, op, scene.path()).await?;
-    ears.below.quiet().await?;
+    let below = match &mut ears.below {
+        Some(listener) => Some(Below::watch(listener, op, scene.path()).await?),
+        None => None,
+    };
     let before = watched.iter().map(|watched| watched.reader.look()).collect::<Result<Vec<_>>>()?;
     let suspects = watched.iter().map(|watched| Suspect::at(&watched.path)).collect::<Result<Vec<_>>>()?;
     ears.debug.skip(&mut ears.helper)?;
@@ -71,7 +73,9 @@ pub(super) async fn judge(
                 compare(op, &watched, &before, &seen)?;
                 strangers(listener, &watched)?;
             }
-            below.is_told(&mut ears.below).await?;
+            if let Some((below, listener)) = below.as_ref().zip(ears.below.as_mut()) {
+                below.is_told(listener).await?;
+            }
             if let Some(shown) = shown {
                 ears.debug.check(&mut ears.helper, shown, &suspects)?;
             }
@@ -87,7 +91,9 @@ pub(super) async fn judge(
             Verdict::Missed(gap)
         }
     };
-    below.end(&mut ears.below).await?;
+    if let Some((below, listener)) = below.zip(ears.below.as_mut()) {
+        below.end(listener).await?;
+    }
     for (listener, interests) in [&mut ears.unix, &mut ears.tcp].into_iter().zip(interests) {
         let client = listener.client.clone();
         listener.listening(client.unregister(interests)).await??;
