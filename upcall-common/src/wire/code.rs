@@ -18,7 +18,7 @@ numbered! {
         StaleHandle = 10, "stale_handle", "the handle's file is gone or of another filesystem: get a new handle";
         BadTarget = 11, "bad_target", "the target cannot be used (descriptor missing, not open for reading, sent over TCP, or of a file type that cannot change): name the file another way";
         NoSlots = 12, "no_slots", "the daemon watches as many inodes as it can: raise its setting `slots`";
-        Limit = 13, "limit", "this client has as many interests as it may: unregister some or raise the limit";
+        Limit = 13, "limit", "as many interests of this client, or open files of the daemon, as there may be: give some up or raise the limit";
         NoInterest = 14, "no_interest", "no such interest on this connection: it has ended or was never made";
         BadMask = 15, "bad_mask", "the mask is empty or has unknown bits: use the change bits of this version";
         BadName = 16, "bad_name", "a path is empty, relative, too long or contains NUL: send an absolute path";

@@ -20,6 +20,10 @@ pub enum AccessError {
     BadName(String),
     #[error("{0}")]
     Unsupported(String),
+    #[error(
+        "cannot {0}: the daemon, or the host, has as many files open as it may; close some opens, or raise LimitNOFILE of the daemon"
+    )]
+    Exhausted(String),
     #[error("cannot {tried}")]
     Internal { tried: String, source: io::Error },
 }
@@ -39,6 +43,23 @@ impl AccessError {
     /// For `map_err`: something failed that neither the target nor the peer explains.
     pub(super) fn internal(tried: &str) -> impl FnOnce(io::Error) -> Self {
         let tried = tried.to_owned();
-        move |source| Self::Internal { tried, source }
+        move |source| match source.raw_os_error() {
+            Some(libc::EMFILE | libc::ENFILE) => Self::Exhausted(tried),
+            _ => Self::Internal { tried, source },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_no_descriptors_left_is_told_what_to_raise() {
+        for (errno, exhausted) in [(libc::EMFILE, true), (libc::ENFILE, true), (libc::EIO, false)] {
+            let error = AccessError::internal("open it")(io::Error::from_raw_os_error(errno));
+            assert_eq!(matches!(error, AccessError::Exhausted(_)), exhausted, "{error}");
+            assert_eq!(error.to_string().contains("LimitNOFILE"), exhausted);
+        }
     }
 }

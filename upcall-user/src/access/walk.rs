@@ -171,7 +171,7 @@ fn refusal(errno: Errno, path: &Path) -> AccessError {
         )),
         Errno::ELOOP => too_many_links(path),
         Errno::ENAMETOOLONG => AccessError::BadName(format!("{shown} has too long a name in it")),
-        other => AccessError::Internal { tried: format!("open {shown}"), source: other.into() },
+        other => AccessError::internal(&format!("open {shown}"))(other.into()),
     }
 }
 

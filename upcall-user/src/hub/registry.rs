@@ -225,7 +225,9 @@ impl Registry {
         let names = self.names.remove(&index);
         if let Some(owner) = self.clients.get_mut(interest.client()) {
             owner.interests.remove(&index);
-            owner.children.forget(index);
+            if interest.wish.scope != Scope::Inode {
+                owner.children.forget(index);
+            }
             if interest.pending != 0 {
                 owner.queue.remove(&interest.turn);
             }

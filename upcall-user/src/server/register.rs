@@ -194,6 +194,10 @@ pub(super) fn refusal(error: &AccessError) -> Code {
         AccessError::BadTarget(_) => Code::BadTarget,
         AccessError::BadName(_) => Code::BadName,
         AccessError::Unsupported(_) => Code::Unsupported,
+        AccessError::Exhausted(_) => {
+            tracing::warn!(%error, "out of descriptors");
+            Code::Limit
+        }
         AccessError::Internal { .. } => {
             tracing::error!(%error, "cannot find a file");
             Code::Internal

@@ -144,6 +144,7 @@ pub(in crate::access) fn outcome(result: Result<Resolved, AccessError>) -> &'sta
                 AccessError::BadTarget(_) => "bad target",
                 AccessError::BadName(_) => "bad name",
                 AccessError::Unsupported(_) => "unsupported",
+                AccessError::Exhausted(tried) => panic!("{tried}: no descriptors"),
                 AccessError::Internal { tried, source } => panic!("{tried}: {source}"),
             }
         }
