@@ -15,7 +15,7 @@ use nix::sys::socket::{ControlMessage, MsgFlags, UnixAddr, sendmsg};
 use upcall_client::{Address, Code};
 use upcall_common::{
     change,
-    wire::{Hello, Message, RegisterItem, Registered, Scope, Target, VERSION, decode, encode},
+    wire::{Hello, Message, RegisterItem, Registered, Target, VERSION, decode, encode},
 };
 
 use crate::deadline::patience;
@@ -109,7 +109,6 @@ impl Raw {
             mask: change::ANY,
             include_own: false,
             names: false,
-            scope: Scope::Inode,
             lifetime_ms: 0,
             known_version,
             target,

@@ -57,15 +57,15 @@ mod watch;
 
 pub use upcall_common::change;
 pub use upcall_common::wire::{
-    Access, Attrs, Code, Deny, EntryKind, EntryName, Fate, Identity, Keep, LeaseId, LeaseKind, LockKind,
-    Means, ResyncReason, Who,
+    Access, Attrs, Code, Deny, EntryKind, EntryName, Identity, Keep, LeaseId, LeaseKind, LockKind, Means,
+    ResyncReason, Who,
 };
 
 pub use self::address::{Address, AddressError, DEFAULT_SOCKET};
 pub use self::client::Client;
 pub use self::error::{Error, ItemError};
 pub use self::events::Events;
-pub use self::notice::{Child, Names, Notice, Upcalls};
+pub use self::notice::{Names, Notice, Upcalls};
 pub use self::options::Options;
 pub use self::state::{
     Begun, Blocker, Grant, Held, LockRequest, OpenRequest, Opened, StateClient, StateNotice,

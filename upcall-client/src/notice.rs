@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 
 use tokio::sync::mpsc;
-use upcall_common::wire::{Attrs, ChildItem, EntryName, ResyncReason};
+use upcall_common::wire::{Attrs, EntryName, ResyncReason};
 
 use crate::{ItemError, StateNotice};
 
@@ -25,9 +25,6 @@ pub enum Notice {
         attrs: Option<Attrs>,
         ended: bool,
         names: Names,
-        /// It is of an inode below the directory, not of the directory itself. `None` unless the watch asks for
-        /// [`children`](crate::Watch::children) or the whole [`subtree`](crate::Watch::subtree).
-        child: Option<Child>,
     },
     /// Between [`Disconnected`](Self::Disconnected) and [`Reconnected`](Self::Reconnected): the interest is
     /// live again, and the inode has changed, or may have, since the program was last told of it. Drop what is
@@ -57,11 +54,6 @@ pub enum Notice {
     /// [`Resync`](Self::Resync) has told of all that was missed: what is still cached can be trusted.
     Reconnected,
 }
-
-/// An inode below a directory. Its `mask` with [`RESCAN`](crate::change::RESCAN), which comes without one, means that
-/// others have changed that cannot be named: compare all that is held. So do [`Notice::Changed`] and
-/// [`Notice::Resync`].
-pub type Child = ChildItem;
 
 /// Entries of a directory that have changed.
 ///

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use upcall_common::change;
-use upcall_common::wire::{Attrs, RegisterItem, Scope};
+use upcall_common::wire::{Attrs, RegisterItem};
 
 use crate::named::Named;
 
@@ -17,7 +17,6 @@ pub struct Watch {
     mask: u32,
     include_own: bool,
     names: bool,
-    scope: Scope,
     lifetime_ms: u32,
 }
 
@@ -39,7 +38,6 @@ impl Watch {
             mask: change::ANY | change::VOLATILE,
             include_own: false,
             names: false,
-            scope: Scope::Inode,
             lifetime_ms: 0,
         }
     }
@@ -85,20 +83,6 @@ impl Watch {
         Self { names, ..self }
     }
 
-    /// Of a directory: hear of what lies directly in it as well, see [`Child`](crate::Child). Refused
-    /// ([`Code::Unsupported`](crate::Code::Unsupported)) for what is no directory, and by a daemon that cannot.
-    #[must_use]
-    pub fn children(self) -> Self {
-        Self { scope: Scope::Children, ..self }
-    }
-
-    /// Of a directory: hear of everything below it on its filesystem as well, see [`Child`](crate::Child). Refused as
-    /// [`Watch::children`] is.
-    #[must_use]
-    pub fn subtree(self) -> Self {
-        Self { scope: Scope::Subtree, ..self }
-    }
-
     /// End the interest after this time unless it is renewed; a reconnection starts the time anew.
     /// Default: no end.
     #[must_use]
@@ -112,10 +96,6 @@ impl Watch {
 
     pub(crate) fn asks_for_names(&self) -> bool {
         self.names && self.mask & change::ENTRIES != 0
-    }
-
-    pub(crate) fn has_scope(&self) -> bool {
-        self.scope != Scope::Inode
     }
 
     pub(crate) fn set_lifetime_ms(&mut self, lifetime_ms: u32) {
@@ -133,7 +113,6 @@ impl Watch {
             mask: self.mask,
             include_own: self.include_own,
             names: self.names,
-            scope: self.scope,
             lifetime_ms: self.lifetime_ms,
             known_version,
             target: self.target.target(place),

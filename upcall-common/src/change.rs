@@ -33,9 +33,6 @@ pub const VOLATILE: u32 = 1 << 14;
 /// The interest's lifetime ran out; the interest has ended. Set by the daemon only. Always told.
 pub const EXPIRED: u32 = 1 << 15;
 
-/// Of a directory with a scope: something below it has changed that cannot be named any more. Always told.
-pub const RESCAN: u32 = 1 << 18;
-
 /// Between the BPF programs and the daemon: the change may become visible only after the mark, so it is told
 /// once more when the inode is at rest. Never told.
 pub const EARLY: u32 = 1 << 16;
@@ -47,7 +44,7 @@ pub const NET: u32 = 1 << 17;
 pub const ANY: u32 =
     DATA | SIZE | TIMES | ATIME | MODE | OWNER | XATTR | ACL | NLINK | ENTRIES | RENAME | FLAGS;
 /// Told whatever the interest's mask says.
-pub const ALWAYS: u32 = OTHER | FORGET | EXPIRED | RESCAN;
+pub const ALWAYS: u32 = OTHER | FORGET | EXPIRED;
 /// All bits with a meaning.
 pub const ALL: u32 = ANY | ALWAYS | VOLATILE;
 
@@ -69,7 +66,6 @@ pub const NAMES: &[(u32, &str)] = &[
     (FORGET, "FORGET"),
     (VOLATILE, "VOLATILE"),
     (EXPIRED, "EXPIRED"),
-    (RESCAN, "RESCAN"),
 ];
 
 /// Names of the bits set in `mask`, lowest bit first.

@@ -107,7 +107,6 @@ fn item() -> UpcallItem {
         ended: false,
         names: Vec::new(),
         names_incomplete: false,
-        child: None,
     }
 }
 

@@ -63,7 +63,6 @@ fn register() -> Message {
         mask: change::DATA | change::SIZE,
         include_own: false,
         names: false,
-        scope: Scope::Inode,
         lifetime_ms: 0,
         known_version: 0,
         target: Target::Path(b"/srv/data/a".to_vec()),
@@ -73,7 +72,6 @@ fn register() -> Message {
         mask: change::MODE | change::OWNER | change::OTHER,
         include_own: true,
         names: false,
-        scope: Scope::Inode,
         lifetime_ms: 60_000,
         known_version: 41,
         target: Target::Handle {
@@ -95,14 +93,7 @@ fn register() -> Message {
         target: Target::Path(b"/srv/data".to_vec()),
         ..plain.clone()
     };
-    let tree = RegisterItem {
-        cookie: 0xc0_fff2,
-        mask: change::DATA,
-        scope: Scope::Subtree,
-        target: Target::Path(b"/srv/data".to_vec()),
-        ..plain.clone()
-    };
-    Message::Register(vec![plain, handle, descriptor, directory, tree])
+    Message::Register(vec![plain, handle, descriptor, directory])
 }
 
 fn registered() -> Message {
@@ -123,7 +114,6 @@ fn upcall() -> Message {
         ended: false,
         names: Vec::new(),
         names_incomplete: false,
-        child: None,
     };
     let forgotten = UpcallItem {
         mask: change::FORGET,
@@ -159,29 +149,8 @@ fn upcall() -> Message {
         ended: false,
         names: vec![renamed, created],
         names_incomplete: true,
-        child: None,
     };
-    let below = UpcallItem {
-        mask: change::RENAME,
-        cookie: 0xc0_fff2,
-        interest: 11,
-        version: 9,
-        attrs: None,
-        ended: false,
-        names: Vec::new(),
-        names_incomplete: false,
-        child: Some(ChildItem {
-            fate: Fate::Stays,
-            directory: false,
-            links: false,
-            ino: 12,
-            handle_type: 1,
-            handle: vec![0xa1, 0xb2, 0xc3, 0xd4, 1, 0, 0, 0],
-            path: b"sub/b".to_vec(),
-            old_path: Some(b"a".to_vec()),
-        }),
-    };
-    Message::Upcall(vec![changed, forgotten, entries, below])
+    Message::Upcall(vec![changed, forgotten, entries])
 }
 
 /// What each block must mean.

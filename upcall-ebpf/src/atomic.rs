@@ -27,8 +27,7 @@ pub unsafe fn exchange(word: *mut u64, value: u64) -> u64 {
     unsafe { atomic_xchg::<u64, SEQ>(word, value) }
 }
 
-/// Whether it was `old`.
 #[inline(always)]
-pub unsafe fn compare_exchange(word: *mut u64, old: u64, new: u64) -> bool {
-    unsafe { atomic_cxchg::<u64, SEQ, SEQ>(word, old, new).0 == old }
+pub unsafe fn compare_exchange(word: *mut u64, old: u64, new: u64) {
+    unsafe { atomic_cxchg::<u64, SEQ, SEQ>(word, old, new) };
 }

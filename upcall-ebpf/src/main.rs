@@ -14,7 +14,6 @@ mod kernel;
 mod maps;
 mod mark;
 mod probe;
-mod scope;
 mod shared;
 mod timestamp;
 

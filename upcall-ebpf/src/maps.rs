@@ -1,9 +1,9 @@
 use aya_ebpf::{
     bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC},
     macros::map,
-    maps::{Array, HashMap, LruHashMap, PerCpuArray, Queue, RingBuf},
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
-use upcall_common::abi::{self, Bucket, Child, Control, Counter, Key, Place, Probe, Slot, Syscall};
+use upcall_common::abi::{self, Bucket, Control, Counter, Key, Probe, Slot, Syscall};
 
 use crate::atomic;
 
@@ -82,17 +82,6 @@ pub static BREAKS_LOST: Array<u64> = Array::with_max_entries(1, 0);
 /// What may not be opened, and for what: the `DENY_*` bits.
 #[map]
 pub static DENIED: HashMap<Key, u32> = HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
-
-#[map]
-pub static CHILDREN: Array<Child> = Array::with_max_entries(64, BPF_F_MMAPABLE);
-#[map]
-pub static FREE_CHILDREN: Queue<u32> = Queue::with_max_entries(64, 0);
-#[map]
-pub static CHILD_INDEX: HashMap<Key, u32> = HashMap::with_max_entries(64, 0);
-#[map]
-pub static SCOPED: HashMap<u32, u32> = HashMap::with_max_entries(1024, 0);
-#[map]
-pub static PLACES: Array<Place> = Array::with_max_entries(abi::PLACES, BPF_F_MMAPABLE);
 
 #[inline(always)]
 pub fn count(counter: Counter) {

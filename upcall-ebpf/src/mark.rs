@@ -3,8 +3,8 @@
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_log_ebpf::debug;
 use upcall_common::{
-    abi::{Counter, Hook, Key, Op, Slot, Word},
-    change::{EARLY, NLINK, OTHER, TIMES},
+    abi::{Counter, Hook, Key, Slot, Word},
+    change::OTHER,
     protocol::{self, Marked},
 };
 
@@ -13,7 +13,6 @@ use crate::{
     index,
     kernel::{self, Ptr},
     maps::{ALIASES, SLOTS, control, count},
-    scope,
     shared::{Dirty, View},
 };
 
@@ -62,42 +61,14 @@ pub fn by(key: Key, inode: u64, dentry: u64, by: impl Fn() -> u32, what: Change)
     target::<true>(key, inode, None, dentry, by, what);
 }
 
-/// As [`by`], without an event, and without a look at the inode, which may be gone by now.
+/// As [`by`], without an event, and without a look at the inode.
 #[inline(always)]
-pub fn quietly(key: Key, inode: u64, dentry: u64, changes: u32, by: u32) {
-    if scope::is_scoped(key.dev) && kernel::probe_key(inode) == key {
-        let generation = kernel::generation(inode);
-        scope::changed(key, inode, generation, dentry, word(changes, by), Op::Write as u16);
-    }
+pub fn quietly(key: Key, changes: u32, by: u32) {
     if let Some(index) = index::find(&key)
         && let Some(slot) = SLOTS.get_ptr_mut(index)
     {
         // SAFETY: the map returned `slot`.
         unsafe { add(slot, index, word(changes, by)) };
-    }
-}
-
-/// `dentry` has been made for a new inode.
-#[inline(always)]
-pub fn made(dentry: Ptr) {
-    let inode = kernel::inode_of_dentry(dentry);
-    if !inode.is_null() {
-        scope::appeared(inode as u64, word(NLINK | TIMES, CURRENT));
-    }
-}
-
-/// The inode of `dentry` is about to be renamed: where it was is not seen afterwards.
-#[inline(always)]
-pub fn moves(dentry: Ptr) {
-    let inode = kernel::inode_of_dentry(dentry);
-    if inode.is_null() {
-        return;
-    }
-    let key = kernel::key(inode);
-    if scope::is_scoped(key.dev) {
-        let (address, generation) = (inode as u64, kernel::generation(inode));
-        let word = word(EARLY, CURRENT);
-        scope::changed(key, address, generation, dentry as u64, word, Op::Rename as u16);
     }
 }
 
@@ -165,10 +136,6 @@ fn target<const FINAL: bool>(
             None => kernel::generation(inode),
         };
         mark::<FINAL>(index, inode, generation, what.changes, by());
-    }
-    if scope::is_scoped(key.dev) {
-        let generation = generation.unwrap_or_else(|| kernel::generation(inode));
-        scope::changed(key, inode, generation, dentry, word(what.changes, by()), what.op);
     }
     if event::wanted() {
         event::tell(&Told { key, inode, dentry, what, by: by() });

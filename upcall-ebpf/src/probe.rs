@@ -21,17 +21,16 @@ pub fn identify(ctx: RawTracePointContext) -> i32 {
         let Some(record) = ANSWERS.get_ptr_mut(place) else { break };
         // SAFETY: the map returned it; the daemon writes it before this program runs, and nobody else does.
         let descriptor = unsafe { (&raw const (*record).inode).read_volatile() };
-        answer(place, inode_of_descriptor(table, descriptor), 0);
+        answer(place, inode_of_descriptor(table, descriptor));
     }
     0
 }
 
 /// Argument 0: the address where an inode was last seen. What is there now? The caller compares identities:
-/// the memory may hold another inode, or none. Argument 1: whether one that is about to leave memory, or has left it,
-/// counts as well.
+/// the memory may hold another inode, or none.
 #[raw_tracepoint(tracepoint = "sys_enter")]
 pub fn peek(ctx: RawTracePointContext) -> i32 {
-    answer(0, ctx.arg::<u64>(0), ctx.arg::<u64>(1))
+    answer(0, ctx.arg::<u64>(0))
 }
 
 #[inline(always)]
@@ -47,7 +46,7 @@ fn inode_of_descriptor(table: Ptr, descriptor: u64) -> u64 {
 /// Exported: the verifier then goes through it once, whatever calls it.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn answer(place: u32, address: u64, dying: u64) -> i32 {
+pub extern "C" fn answer(place: u32, address: u64) -> i32 {
     let (Some(record), Some(room)) = (ANSWERS.get_ptr_mut(place), INODE.get_ptr_mut(0)) else { return 0 };
     let inode = kernel::copy(address, room);
     let (number, sb) = (inode.field::<u64>(offset!(inode_ino)), inode.field::<u64>(offset!(inode_sb)));
@@ -77,7 +76,7 @@ pub extern "C" fn answer(place: u32, address: u64, dying: u64) -> i32 {
     // The inode may be freed while it is read: its identity, read again, must still be the same. Memory keeps
     // the identity of a freed one.
     let stable = address != 0
-        && (dying != 0 || !kernel::is_dying(address))
+        && !kernel::is_dying(address)
         && probe::<u64>(address, offset!(inode_ino)) == number
         && probe::<u64>(address, offset!(inode_sb)) == sb
         && kernel::generation(address) == generation;

@@ -61,7 +61,7 @@ impl Shared for Cell {
 
     #[inline(always)]
     fn replace(&self, old: u64, new: u64) {
-        unsafe { atomic::compare_exchange(self.0.get(), old, new) };
+        unsafe { atomic::compare_exchange(self.0.get(), old, new) }
     }
 }
 

@@ -53,8 +53,6 @@ pub struct Config {
     pub grace_ms: u64,
     /// Inodes that can be watched at a time; 152 bytes each.
     pub slots: u32,
-    /// Changed inodes below watched directories that may wait to be looked at.
-    pub children: u32,
     /// Bytes; a power of two, at least a page. 16 for each dirty slot.
     pub dirty_ring_bytes: u32,
     pub event_ring_bytes: u32,
@@ -93,7 +91,6 @@ const KEYS: &[&str] = &[
     "pin",
     "grace_ms",
     "slots",
-    "children",
     "dirty_ring_bytes",
     "event_ring_bytes",
     "clients",
@@ -120,7 +117,6 @@ impl Default for Config {
             pin: DEFAULT_PIN.into(),
             grace_ms: 60_000,
             slots: 65_536,
-            children: 8192,
             dirty_ring_bytes: 256 * 1024,
             event_ring_bytes: 4 * 1024 * 1024,
             clients: 4096,
@@ -166,12 +162,6 @@ impl Config {
             if ok { Ok(()) } else { Err(ConfigError::OutOfRange { key, rule, value }) }
         };
         check("slots", self.slots.into(), (1..=16_777_216).contains(&self.slots), "from 1 to 16777216")?;
-        check(
-            "children",
-            self.children.into(),
-            (16..=1_048_576).contains(&self.children),
-            "from 16 to 1048576",
-        )?;
         for (key, bytes) in
             [("dirty_ring_bytes", self.dirty_ring_bytes), ("event_ring_bytes", self.event_ring_bytes)]
         {
@@ -285,7 +275,6 @@ mod tests {
             pin = "/sys/fs/bpf/x"
             grace_ms = 1
             slots = 5
-            children = 64
             dirty_ring_bytes = 4096
             event_ring_bytes = 4096
             clients = 1

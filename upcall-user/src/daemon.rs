@@ -49,14 +49,13 @@ pub fn run(config: &Config) -> Result<()> {
     raise_descriptor_limit();
     let sizes = Sizes {
         slots: config.slots,
-        children: config.children,
         dirty_ring_bytes: config.dirty_ring_bytes,
         event_ring_bytes: config.event_ring_bytes,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         // What one connection waits for, however long, keeps no other one waiting.
-        .max_blocking_threads(most_connections(config) * (STEPS_AT_ONCE + 1) + SPARE)
+        .max_blocking_threads(most_connections(config) * STEPS_AT_ONCE + SPARE)
         .build()?;
     // Before anything is pinned: whoever ends the daemon now must not leave it behind.
     let end = runtime.block_on(async { End::new() })?;
@@ -128,7 +127,6 @@ async fn serve(
         offsets,
         kernel,
         slots,
-        children,
         dirty,
         events: event_ring,
         log,
@@ -158,7 +156,7 @@ async fn serve(
     let tick = clock::coarse_resolution_ns()?;
     let hub = Arc::new(Hub::new(
         Box::new(kernel),
-        (slots, children),
+        slots,
         Pace { tick, volatile: config.volatile(), grace: config.grace() },
         limits,
     ));

@@ -5,7 +5,7 @@ use std::{io, os::fd::AsRawFd, sync::Arc, time::Duration};
 use aya::maps::{MapData, RingBuf};
 use tokio::{io::unix::AsyncFdReadyMutGuard, time::Instant};
 use upcall_common::{
-    abi::{CHILD, SCAN},
+    abi::SCAN,
     protocol::{self, Reader},
 };
 
@@ -59,8 +59,6 @@ struct Turn<'a> {
     hub: &'a Hub,
     namer: &'a Namer,
     slots: Vec<u32>,
-    /// Of the pool of what lies below directories.
-    children: Vec<u32>,
     /// Clients that upcalls wait for.
     woken: Vec<ClientIndex>,
     drained: bool,
@@ -73,16 +71,7 @@ impl<'a> Turn<'a> {
         hub: &'a Hub,
         namer: &'a Namer,
     ) -> Self {
-        Self {
-            ready,
-            flags,
-            hub,
-            namer,
-            slots: Vec::new(),
-            children: Vec::new(),
-            woken: Vec::new(),
-            drained: false,
-        }
+        Self { ready, flags, hub, namer, slots: Vec::new(), woken: Vec::new(), drained: false }
     }
 
     /// Tells for whom upcalls wait, and whether nothing is left to be read.
@@ -95,18 +84,14 @@ impl<'a> Turn<'a> {
 impl Reader for Turn<'_> {
     fn drain(&mut self) -> bool {
         let ring = self.ready.get_inner_mut();
-        while self.slots.len() + self.children.len() < TURN {
+        while self.slots.len() < TURN {
             let Some(item) = ring.next() else { return true };
             #[cfg(feature = "sabotage")]
             if crate::sabotage::drops_record() {
                 continue;
             }
             match <[u8; 4]>::try_from(&*item) {
-                Ok(bytes) => match u32::from_ne_bytes(bytes) {
-                    SCAN => {}
-                    child if child & CHILD != 0 => self.children.push(child & !CHILD),
-                    slot => self.slots.push(slot),
-                },
+                Ok(bytes) => self.slots.push(u32::from_ne_bytes(bytes)),
                 Err(_) => {
                     tracing::error!(bytes = item.len(), "a record of the dirty ring has the wrong size")
                 }
@@ -121,8 +106,7 @@ impl Reader for Turn<'_> {
     }
 
     fn take(&mut self) {
-        self.woken.extend(self.hub.take(self.slots.drain(..)));
-        self.woken.extend(self.hub.take_changed_children(self.children.drain(..)));
+        self.woken.extend(self.hub.take(self.slots.drain(..).filter(|slot| *slot != SCAN)));
         // Names go with the upcalls that now wait, rather than after them.
         self.namer.drain(self.hub);
     }
@@ -136,7 +120,6 @@ impl Reader for Turn<'_> {
 
     fn scan(&mut self) {
         self.hub.scan();
-        self.hub.scan_children();
     }
 }
 

@@ -15,7 +15,6 @@ pub mod mounts;
 pub mod names;
 #[cfg(feature = "sabotage")]
 pub mod sabotage;
-pub mod scopes;
 pub mod server;
 pub mod source;
 pub mod state;

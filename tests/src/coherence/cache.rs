@@ -174,16 +174,7 @@ mod tests {
     }
 
     fn upcall(mask: u32, version: u64, attrs: Option<Attrs>, ended: bool) -> Notice {
-        Notice::Upcall {
-            cookie: 1,
-            interest: 1,
-            mask,
-            version,
-            attrs,
-            ended,
-            names: Default::default(),
-            child: None,
-        }
+        Notice::Upcall { cookie: 1, interest: 1, mask, version, attrs, ended, names: Default::default() }
     }
 
     fn keeps(cache: &Cache) -> [bool; 2] {

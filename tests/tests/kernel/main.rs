@@ -20,7 +20,6 @@ mod overflow;
 mod pins;
 mod race;
 mod restart;
-mod scopes;
 mod slow;
 mod state;
 mod subvolumes;
@@ -101,7 +100,6 @@ fn trials<'a>(filesystems: &'a Filesystems, tally: &Arc<Tally>) -> Trials<'a> {
     barrier::add(&mut trials);
     race::add(&mut trials);
     restart::add(&mut trials);
-    scopes::add(&mut trials);
     pins::add(&mut trials);
     in_flight::add(&mut trials);
     subvolumes::add(&mut trials);

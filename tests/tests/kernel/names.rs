@@ -25,7 +25,7 @@ use tests::{
 };
 use tokio::time::sleep;
 use upcall_client::{EntryKind, EntryName, Notice, Options, Watch, change};
-use upcall_common::wire::{FEATURE_NAMES, Hello, Message, RegisterItem, Scope, Target, VERSION};
+use upcall_common::wire::{FEATURE_NAMES, Hello, Message, RegisterItem, Target, VERSION};
 
 use crate::trials::Trials;
 
@@ -155,7 +155,6 @@ fn registered(daemon: &Daemon, features: u64, dir: &Path) -> Result<Raw> {
         mask: change::ENTRIES,
         include_own: true,
         names: true,
-        scope: Scope::Inode,
         lifetime_ms: 0,
         known_version: 0,
         target: Target::Path(dir.as_os_str().as_encoded_bytes().to_vec()),

@@ -77,8 +77,8 @@ impl Watches {
             self.remove(interest);
         }
         let names = Names { entries: item.names, incomplete: item.names_incomplete || unnamed };
-        let UpcallItem { mask, version, attrs, ended, child, .. } = item;
-        Some(Notice::Upcall { cookie, interest, mask, version, attrs, ended, names, child })
+        let UpcallItem { mask, version, attrs, ended, .. } = item;
+        Some(Notice::Upcall { cookie, interest, mask, version, attrs, ended, names })
     }
 
     /// The connection is gone, and with it the daemon's numbers.

@@ -5,8 +5,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use upcall_common::wire::{
-    Code, FEATURE_DESCRIPTORS, FEATURE_SCOPES, FEATURE_STATE, MAX_BODY, MAX_DESCRIPTORS, Message,
-    RegisterItem, Welcome,
+    Code, FEATURE_DESCRIPTORS, FEATURE_STATE, MAX_BODY, MAX_DESCRIPTORS, Message, RegisterItem, Welcome,
 };
 
 use super::Request;
@@ -18,8 +17,6 @@ pub(crate) struct Limits {
     pub(crate) batch: usize,
     body: usize,
     pub(super) descriptors: bool,
-    /// The daemon knows what lies below directories.
-    scopes: bool,
     /// The daemon holds state for clients.
     pub(super) state: bool,
 }
@@ -30,7 +27,6 @@ impl Limits {
             batch: usize::try_from(welcome.max_batch).unwrap_or(usize::MAX).max(1),
             body: usize::try_from(welcome.max_body.min(MAX_BODY)).unwrap_or(usize::MAX),
             descriptors: welcome.features & FEATURE_DESCRIPTORS != 0,
-            scopes: welcome.features & FEATURE_SCOPES != 0,
             state: welcome.features & FEATURE_STATE != 0,
         }
     }
@@ -57,9 +53,7 @@ impl<K> Batch<K> {
         let mut bytes = 4;
         while let Some(key) = queue.pop_front() {
             let Some((watch, known_version)) = view(&key) else { continue };
-            // A daemon that does not know the flag would ignore it.
-            let unscoped = (watch.has_scope() && !limits.scopes).then_some(Code::Unsupported);
-            if let Some(code) = unscoped.or_else(|| watch.target().unsendable(limits.descriptors)) {
+            if let Some(code) = watch.target().unsendable(limits.descriptors) {
                 batch.refused.push((key, code));
                 continue;
             }

@@ -9,8 +9,7 @@ use std::task::{Context, Poll, ready};
 use bytes::BytesMut;
 use tokio::time::timeout;
 use upcall_common::wire::{
-    EncodeError, FEATURE_DESCRIPTORS, FEATURE_NAMES, FEATURE_SCOPES, FEATURE_STATE, Hello, Message, VERSION,
-    Welcome, decode,
+    EncodeError, FEATURE_DESCRIPTORS, FEATURE_NAMES, FEATURE_STATE, Hello, Message, VERSION, Welcome, decode,
 };
 
 use super::outbox::Outbox;
@@ -40,8 +39,8 @@ impl Connection {
         let stream = Stream::connect(address)
             .await
             .map_err(|source| Error::Connect { address: address.clone(), source })?;
-        let descriptors = if stream.passes_descriptors() { FEATURE_DESCRIPTORS } else { 0 };
-        let features = FEATURE_NAMES | FEATURE_STATE | FEATURE_SCOPES | descriptors;
+        let features =
+            FEATURE_NAMES | FEATURE_STATE | if stream.passes_descriptors() { FEATURE_DESCRIPTORS } else { 0 };
         let nobody = Welcome {
             version: VERSION,
             max_body: 0,

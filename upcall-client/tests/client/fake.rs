@@ -54,7 +54,6 @@ pub(crate) fn data(interest: u64, version: u64) -> UpcallItem {
         ended: false,
         names: Vec::new(),
         names_incomplete: false,
-        child: None,
     }
 }
 

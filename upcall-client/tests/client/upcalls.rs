@@ -32,7 +32,6 @@ async fn a_change_is_told(daemon: Daemon) {
         attrs,
         ended: false,
         names: Names::default(),
-        child: None,
     };
     assert_eq!(soon(upcalls.next()).await, Some(expected));
 }

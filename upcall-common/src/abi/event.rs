@@ -106,7 +106,6 @@ named! {
     VfsUnlink = "vfs_unlink",
     VfsRmdirEntry = "vfs_rmdir_entry",
     VfsRmdir = "vfs_rmdir",
-    VfsRenameEntry = "vfs_rename_entry",
     VfsRename = "vfs_rename",
     DoDentryOpen = "do_dentry_open",
     FaultDirtySharedPage = "fault_dirty_shared_page",

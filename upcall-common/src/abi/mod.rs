@@ -1,18 +1,16 @@
 //! Records in memory shared by the BPF programs and the daemon. All are `#[repr(C)]`, without padding, and
 //! valid for every bit pattern, so either side may read what the other wrote.
 
-mod child;
 mod event;
 mod layout;
 mod offsets;
 mod slot;
 mod word;
 
-pub use child::{CHILD, CHILD_PATH, Child, DEEPEST, PLACE_ROOTS, PLACES, Place};
 pub use event::{EVENT_PATH, Event, Hook, Op, PATH_PIECE};
 pub use layout::LAYOUT;
 pub use offsets::{ABSENT, Offsets, UNSET};
-pub use slot::{Attrs, Key, NET_SEVERAL, SCOPE_CHILDREN, SCOPE_SUBTREE, Slot};
+pub use slot::{Attrs, Key, NET_SEVERAL, Slot};
 pub use word::{Originator, Word};
 
 /// Names of the maps in the BPF object.
@@ -37,16 +35,6 @@ pub mod maps {
     pub const SYSCALLS: &str = "SYSCALLS";
     /// Set of functions with an exit program of this daemon, each as its id in the kernel's BTF.
     pub const HOOKED: &str = "HOOKED";
-    /// Array of [`super::Child`], mmapped by the daemon.
-    pub const CHILDREN: &str = "CHILDREN";
-    /// Queue of the indices of those that are free.
-    pub const FREE_CHILDREN: &str = "FREE_CHILDREN";
-    /// Hash from the [`super::Key`] of a changed inode to its [`super::Child`]'s index.
-    pub const CHILD_INDEX: &str = "CHILD_INDEX";
-    /// Set of devices (`u32`) with scopes.
-    pub const SCOPED: &str = "SCOPED";
-    /// Array of [`super::Place`], mmapped by the daemon: where an inode is that it asks about.
-    pub const PLACES: &str = "PLACES";
     /// Ring of [`super::Broken`].
     pub const BREAKS: &str = "BREAKS";
     /// One number (`u64`): how many breaks that ring had no room for.
@@ -88,10 +76,6 @@ pub struct Control {
     pub buckets: u64,
     /// How often the trampoline of a function in [`maps::HOOKED`] has been changed, by whomever.
     pub trampolines: u64,
-    /// Non-zero while there is a scope.
-    pub scopes: u64,
-    /// Set to 1 by a BPF program that could not say what changed in a scope; swapped to 0 by the daemon.
-    pub rescan: u64,
 }
 
 /// Index into the per-CPU counters.
@@ -209,7 +193,7 @@ pub struct Syscall {
 }
 
 const _: () = {
-    assert!(size_of::<Control>() == 96);
+    assert!(size_of::<Control>() == 80);
     assert!(size_of::<Probe>() == 8 * Probe::WORDS);
     assert!(size_of::<Broken>() == 8 * Broken::WORDS);
     assert!(core::mem::offset_of!(Probe, inode) == 8 * Probe::INODE);

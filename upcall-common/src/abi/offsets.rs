@@ -66,8 +66,6 @@ offsets! {
     dentry_name,
     /// `d_u.d_alias`: where a dentry hangs in its inode's list.
     dentry_alias,
-    /// `d_hash.pprev`: null once the name is no more.
-    dentry_hashed,
     file_inode,
     file_dentry,
     file_mode,

@@ -100,14 +100,8 @@ pub struct Slot {
     /// The daemon's alone. Non-zero while something of the inode may be still to be told, though nothing is pending: a
     /// daemon that takes over starts there.
     pub unsettled: u64,
-    /// Of a directory: the `SCOPE_*` bits of what somebody is interested in below it.
-    pub scope: u64,
+    pub reserved: u64,
 }
-
-/// In [`Slot::scope`]: what lies directly in the directory.
-pub const SCOPE_CHILDREN: u64 = 1;
-/// In [`Slot::scope`]: everything below the directory.
-pub const SCOPE_SUBTREE: u64 = 2;
 
 /// See [`Slot::net`].
 pub const NET_SEVERAL: u64 = u64::MAX;

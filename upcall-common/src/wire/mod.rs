@@ -4,7 +4,6 @@
 //! UPCALL frame item by item. Nothing is allocated for a peer's count before the bytes are at hand.
 
 mod attrs;
-mod child;
 mod code;
 mod entries;
 mod error;
@@ -19,14 +18,13 @@ mod state;
 mod upcall;
 
 pub use self::attrs::Attrs;
-pub use self::child::{ChildItem, Fate};
 pub use self::code::{Code, ResyncReason};
 pub use self::entries::{EntryKind, EntryName};
 pub use self::error::{DecodeError, EncodeError};
 pub use self::frame::{FrameType, HEADER_LEN, Header, take_frame};
 pub use self::hello::{Hello, Welcome};
 pub use self::message::{Message, decode, encode};
-pub use self::register::{Known, RegisterItem, Registered, Scope, Target, descriptors};
+pub use self::register::{Known, RegisterItem, Registered, Target, descriptors};
 pub use self::renew::RenewItem;
 pub use self::state::{
     Access, Cancel, Close, Contention, Deny, Done, Extend, Extended, GrantFlags, Identity, Json, Keep, Lease,
@@ -70,5 +68,3 @@ pub const FEATURE_DESCRIPTORS: u64 = 1 << 0;
 pub const FEATURE_NAMES: u64 = 1 << 1;
 /// Feature bit: opens, leases and locks.
 pub const FEATURE_STATE: u64 = 1 << 2;
-/// Feature bit: interests in what lies below a directory.
-pub const FEATURE_SCOPES: u64 = 1 << 3;

@@ -8,8 +8,6 @@ use super::{Attrs, Code, MAX_HANDLE};
 
 const INCLUDE_OWN: u32 = 1;
 const NAMES: u32 = 2;
-const CHILDREN: u32 = 4;
-const SUBTREE: u32 = 8;
 
 const ATTRS: u16 = 1;
 const UNCHANGED: u16 = 2;
@@ -26,42 +24,11 @@ pub struct RegisterItem {
     pub include_own: bool,
     /// Of a directory: hear which entries have changed.
     pub names: bool,
-    pub scope: Scope,
     /// 0: no limit.
     pub lifetime_ms: u32,
     /// The version the client holds, of this epoch; 0: none.
     pub known_version: u64,
     pub target: Target,
-}
-
-/// What an interest is in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Scope {
-    /// The file or directory itself.
-    #[default]
-    Inode,
-    /// A directory, and what lies directly in it.
-    Children,
-    /// A directory, and everything below it on its filesystem.
-    Subtree,
-}
-
-impl Scope {
-    const fn flags(self) -> u32 {
-        match self {
-            Self::Inode => 0,
-            Self::Children => CHILDREN,
-            Self::Subtree => SUBTREE,
-        }
-    }
-
-    const fn from_flags(flags: u32) -> Self {
-        match (flags & SUBTREE != 0, flags & CHILDREN != 0) {
-            (true, _) => Self::Subtree,
-            (false, true) => Self::Children,
-            (false, false) => Self::Inode,
-        }
-    }
 }
 
 /// How a file is named.
@@ -125,8 +92,7 @@ impl RegisterItem {
         out.put_u64_le(self.cookie);
         out.put_u32_le(self.mask);
         let names = if self.names { NAMES } else { 0 };
-        let own = if self.include_own { INCLUDE_OWN } else { 0 };
-        out.put_u32_le(names | own | self.scope.flags());
+        out.put_u32_le(names | if self.include_own { INCLUDE_OWN } else { 0 });
         out.put_u32_le(self.lifetime_ms);
         out.put_u32_le(0);
         out.put_u64_le(self.known_version);
@@ -144,12 +110,11 @@ impl RegisterItem {
         let mask = item.try_get_u32_le()?;
         let flags = item.try_get_u32_le()?;
         let (include_own, names) = (flags & INCLUDE_OWN != 0, flags & NAMES != 0);
-        let scope = Scope::from_flags(flags);
         let lifetime_ms = item.try_get_u32_le()?;
         item.try_get_u32_le()?;
         let known_version = item.try_get_u64_le()?;
         let target = Target::get(&mut item)?;
-        Ok(Self { cookie, mask, include_own, names, scope, lifetime_ms, known_version, target })
+        Ok(Self { cookie, mask, include_own, names, lifetime_ms, known_version, target })
     }
 }
 

@@ -2,7 +2,6 @@
 
 use bytes::{Buf, BufMut, BytesMut};
 
-use super::child::ChildItem;
 use super::entries::{self, EntryName};
 use super::error::Malformed;
 use super::fields::{bytes16, count, patch, put_count};
@@ -13,12 +12,11 @@ const ATTRS: u16 = 1;
 const ENDED: u16 = 2;
 const NAMES: u16 = 4;
 const NAMES_INCOMPLETE: u16 = 8;
-const CHILD: u16 = 16;
 
 /// Bytes of an item without optional parts, its length field included.
 const MIN_LEN: usize = 32;
 /// Bytes of the longest item.
-const MAX_LEN: usize = MIN_LEN + Attrs::LEN + 2 + MAX_ENTRY_BYTES + ChildItem::MAX_LEN;
+const MAX_LEN: usize = MIN_LEN + Attrs::LEN + 2 + MAX_ENTRY_BYTES;
 const _: () = assert!(MAX_LEN - 2 <= u16::MAX as usize);
 
 /// One interest with something to tell.
@@ -37,23 +35,13 @@ pub struct UpcallItem {
     pub names: Vec<EntryName>,
     /// Entries have changed that are not named in this upcall or an earlier one.
     pub names_incomplete: bool,
-    /// The inode below the interest's directory that it is about. One that is too long is not sent.
-    pub child: Option<ChildItem>,
 }
 
 impl UpcallItem {
     /// Bytes of this item on the wire, its length field included.
     fn wire_len(&self) -> usize {
         let attrs = if self.attrs.is_some() { Attrs::LEN } else { 0 };
-        MIN_LEN
-            + attrs
-            + self.names().map_or(0, entries::block_len)
-            + self.child().map_or(0, ChildItem::wire_len)
-    }
-
-    /// The child to send.
-    fn child(&self) -> Option<&ChildItem> {
-        self.child.as_ref().filter(|child| child.fits())
+        MIN_LEN + attrs + self.names().map_or(0, entries::block_len)
     }
 
     /// The names to send.
@@ -70,8 +58,7 @@ impl UpcallItem {
             flag(self.attrs.is_some(), ATTRS)
                 | flag(self.ended, ENDED)
                 | flag(names.is_some(), NAMES)
-                | flag(incomplete, NAMES_INCOMPLETE)
-                | flag(self.child().is_some(), CHILD),
+                | flag(incomplete, NAMES_INCOMPLETE),
         );
         out.put_u32_le(self.mask);
         out.put_u64_le(self.cookie);
@@ -82,9 +69,6 @@ impl UpcallItem {
         }
         if let Some(names) = names {
             entries::put(out, names);
-        }
-        if let Some(child) = self.child() {
-            child.put(out);
         }
     }
 
@@ -100,7 +84,6 @@ impl UpcallItem {
             ended: flags & ENDED != 0,
             names: if flags & NAMES != 0 { entries::get(&mut item)? } else { Vec::new() },
             names_incomplete: flags & NAMES_INCOMPLETE != 0,
-            child: if flags & CHILD != 0 { Some(ChildItem::get(&mut item)?) } else { None },
         })
     }
 }

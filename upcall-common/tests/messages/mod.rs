@@ -13,7 +13,6 @@ pub(crate) fn register(target: Target) -> Message {
         mask: 2,
         include_own: true,
         names: true,
-        scope: Scope::Subtree,
         lifetime_ms: 3,
         known_version: 4,
         target,
@@ -53,14 +52,12 @@ fn target() -> impl Strategy<Value = Target> {
 }
 
 fn register_item() -> impl Strategy<Value = RegisterItem> {
-    let scope = prop_oneof![Just(Scope::Inode), Just(Scope::Children), Just(Scope::Subtree)];
-    (any::<(u64, u32, bool, bool, u32, u64)>(), scope, target()).prop_map(
-        |((cookie, mask, include_own, names, lifetime_ms, known_version), scope, target)| RegisterItem {
+    (any::<(u64, u32, bool, bool, u32, u64)>(), target()).prop_map(
+        |((cookie, mask, include_own, names, lifetime_ms, known_version), target)| RegisterItem {
             cookie,
             mask,
             include_own,
             names,
-            scope,
             lifetime_ms,
             known_version,
             target,
@@ -89,10 +86,8 @@ fn entry_name() -> impl Strategy<Value = EntryName> {
 }
 
 pub(crate) fn upcall_item() -> impl Strategy<Value = UpcallItem> {
-    let names = vec(entry_name(), 0..4);
-    let parts = (option::of(attrs()), names, option::of(child()));
-    (any::<(u32, u64, u64, u64, bool, bool)>(), parts).prop_map(
-        |((mask, cookie, interest, version, ended, names_incomplete), (attrs, names, child))| UpcallItem {
+    (any::<(u32, u64, u64, u64, bool, bool)>(), option::of(attrs()), vec(entry_name(), 0..4)).prop_map(
+        |((mask, cookie, interest, version, ended, names_incomplete), attrs, names)| UpcallItem {
             mask,
             cookie,
             interest,
@@ -101,25 +96,6 @@ pub(crate) fn upcall_item() -> impl Strategy<Value = UpcallItem> {
             ended,
             names,
             names_incomplete,
-            child,
-        },
-    )
-}
-
-fn child() -> impl Strategy<Value = ChildItem> {
-    let fate = prop_oneof![Just(Fate::Stays), Just(Fate::Appeared), Just(Fate::Gone)];
-    let path = || vec(any::<u8>(), 0..30);
-    let numbers = any::<(bool, bool, u64, i32)>();
-    (fate, numbers, vec(any::<u8>(), 0..=MAX_HANDLE), path(), option::of(path())).prop_map(
-        |(fate, (directory, links, ino, handle_type), handle, path, old_path)| ChildItem {
-            fate,
-            directory,
-            links,
-            ino,
-            handle_type,
-            handle,
-            path,
-            old_path,
         },
     )
 }

@@ -28,7 +28,6 @@ fn parent_changed(dentry: Ptr, op: Op, hook: Hook) {
 fn made(dentry: Ptr, op: Op, hook: Hook, ok: bool) -> i32 {
     if ok {
         parent_changed(dentry, op, hook);
-        mark::made(dentry);
     }
     0
 }
@@ -147,15 +146,6 @@ pub fn vfs_rmdir_entry(ctx: FEntryContext) -> i32 {
 #[fexit(function = "vfs_rmdir")]
 pub fn vfs_rmdir(ctx: FExitContext) -> i32 {
     removed(ctx.arg(2), Op::Rmdir, Hook::VfsRmdir, returned_int(&ctx) == 0)
-}
-
-/// `int vfs_rename(struct renamedata *rd)`
-#[fentry(function = "vfs_rename")]
-pub fn vfs_rename_entry(ctx: FEntryContext) -> i32 {
-    let data: Ptr = ctx.arg(0);
-    mark::moves(follow(data, offset!(rename_old_dentry)));
-    mark::moves(follow(data, offset!(rename_new_dentry)));
-    0
 }
 
 /// `int vfs_rename(struct renamedata *rd)`. The old directory must come from `rd`: after the move neither dentry

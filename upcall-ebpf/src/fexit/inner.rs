@@ -91,7 +91,7 @@ pub fn iomap_dio_complete_entry(ctx: FEntryContext) -> i32 {
     };
     if by == mark::UNKNOWN || by == mark::CURRENT && kernel::in_kernel_thread() {
         // Nobody else may tell of it, and at exit the memory may be another one's.
-        mark::quietly(key, inode as u64, dentry, WRITTEN | EARLY, mark::UNKNOWN);
+        mark::quietly(key, WRITTEN | EARLY, mark::UNKNOWN);
     }
     let direct = Direct { inode: inode as u64, key, dentry, by, pad: 0 };
     // Full: the oldest goes, which has long been completed.
@@ -118,7 +118,7 @@ pub fn iomap_dio_complete(ctx: FExitContext) -> i32 {
             mark::by_current(key, inode, dentry, what);
         }
         mark::CURRENT | mark::UNKNOWN => {}
-        by => mark::quietly(key, inode, dentry, WRITTEN, by),
+        by => mark::quietly(key, WRITTEN, by),
     }
     0
 }

@@ -78,10 +78,9 @@ fn mapped(file: Ptr) {
     if file.is_null() {
         return;
     }
-    let (inode, dentry) = (kernel::inode_of_file(file), load::<u64>(file, offset!(file_dentry)));
-    mark::quietly(kernel::key(inode), inode as u64, dentry, VOLATILE | EARLY, mark::CURRENT);
+    mark::quietly(kernel::key(kernel::inode_of_file(file)), VOLATILE | EARLY, mark::CURRENT);
     let above = kernel::above(file);
     if above != 0 {
-        mark::quietly(kernel::probe_key(above), above, 0, VOLATILE | EARLY, mark::CURRENT);
+        mark::quietly(kernel::probe_key(above), VOLATILE | EARLY, mark::CURRENT);
     }
 }

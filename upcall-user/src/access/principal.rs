@@ -53,7 +53,7 @@ impl Principal {
     }
 
     /// The current thread acts as this principal until the guard is dropped. An operator acts as the daemon.
-    pub(crate) fn assume(&self) -> Result<Option<Impersonation>, Errno> {
+    pub(super) fn assume(&self) -> Result<Option<Impersonation>, Errno> {
         if self.is_operator() {
             return Ok(None);
         }

@@ -8,7 +8,7 @@ use upcall_common::{abi::Originator, change};
 
 use super::files::File;
 use crate::{
-    hub::{ClientIndex, ClientInfo, Hub, RegisterError, Scope, Upcall, Wanted, Wish},
+    hub::{ClientIndex, ClientInfo, Hub, RegisterError, Upcall, Wanted, Wish},
     server::Link,
     state::InodeId,
 };
@@ -77,8 +77,7 @@ impl Outside {
     /// Hears of a file from now on.
     pub(super) fn follow(&self, inode: InodeId, file: &mut File) -> Result<(), RegisterError> {
         if file.interest.is_none() {
-            let wish =
-                Wish { cookie: inode.0, mask: BESIDE | TIMES | HELD, include_own: true, scope: Scope::Inode };
+            let wish = Wish { cookie: inode.0, mask: BESIDE | TIMES | HELD, include_own: true };
             let wanted = Wanted { file: file.fd(), origin: None, wish, lifetime: None, known: 0 };
             let made = self.hub.register(self.client, vec![wanted]).pop();
             file.interest = Some(made.unwrap_or(Err(RegisterError::Kernel))?.interest);

@@ -2,10 +2,10 @@
 
 use std::{io::Write, path::PathBuf, process::ExitCode};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use serde_json::{Value, json};
-use upcall_client::{Attrs, Child, Client, Code, EntryName, Fate, Names, Notice, Registered, Watch};
+use upcall_client::{Attrs, EntryName, Names, Notice, Watch};
 use upcall_common::change;
 
 use super::{ConnectArgs, absolute, state};
@@ -26,12 +26,6 @@ pub(super) struct WatchArgs {
     /// Hear of this process's own changes too
     #[arg(long)]
     own: bool,
-    /// Everything below directories, not only what lies directly in them
-    #[arg(short, long, conflicts_with = "only")]
-    recursive: bool,
-    /// Directories themselves alone, not what lies in them
-    #[arg(long)]
-    only: bool,
     /// Of directories: print which entries have changed
     #[arg(long)]
     names: bool,
@@ -61,11 +55,13 @@ pub(super) async fn run(args: WatchArgs) -> Result<ExitCode> {
         args.mask.iter().fold(0, |all, bit| all | bit)
     };
     let (client, mut upcalls) = args.connect.client("upcall watch", true).await?;
-    for (path, cookie) in paths.iter().zip(0..) {
-        let watch = Watch::path(path, cookie).mask(mask).include_own(args.own).names(args.names);
-        let made = register(&client, watch, &args)
-            .await
-            .with_context(|| format!("cannot watch {}", path.display()))?;
+    let watches = paths
+        .iter()
+        .zip(0..)
+        .map(|(path, cookie)| Watch::path(path, cookie).mask(mask).include_own(args.own).names(args.names))
+        .collect();
+    for (path, made) in paths.iter().zip(client.register(watches).await?) {
+        let made = made.map_err(|error| anyhow!("cannot watch {}: {error}", path.display()))?;
         let line = json!({"type": "registered", "path": path, "interest": made.interest, "version": made.version,
             "attrs": made.attrs.map(attrs)});
         print(args.json, &line, || format!("watching {} from version {}", path.display(), made.version))?;
@@ -81,30 +77,14 @@ pub(super) async fn run(args: WatchArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A file has nothing below it: unless everything below is asked for, it is watched as it is.
-async fn register(client: &Client, watch: Watch, args: &WatchArgs) -> Result<Registered> {
-    let one = async |watch: Watch| {
-        let mut made = client.register(vec![watch]).await?;
-        made.pop().context("the daemon has answered nothing")
-    };
-    if args.only {
-        return Ok(one(watch).await??);
-    }
-    let below = if args.recursive { watch.clone().subtree() } else { watch.clone().children() };
-    match one(below).await? {
-        Err(error) if error.code == Code::Unsupported && !args.recursive => Ok(one(watch).await??),
-        made => Ok(made?),
-    }
-}
-
 fn show(as_json: bool, paths: &[PathBuf], notice: &Notice) -> Result<()> {
     let path = |cookie: &u64| usize::try_from(*cookie).ok().and_then(|place| paths.get(place));
     let name = |cookie: &u64| path(cookie).map_or_else(String::new, |path| path.display().to_string());
     match notice {
-        Notice::Upcall { cookie, mask, version, attrs: new, ended, names, child, .. } => {
+        Notice::Upcall { cookie, mask, version, attrs: new, ended, names, .. } => {
             let changes: Vec<_> = change::names(*mask).collect();
             let line = json!({"type": "upcall", "path": path(cookie), "cookie": cookie, "changes": changes,
-                "version": version, "ended": ended, "attrs": new.map(attrs), "child": child.as_ref().map(below),
+                "version": version, "ended": ended, "attrs": new.map(attrs),
                 "names": names.entries.iter().map(entry).collect::<Vec<_>>(), "names_incomplete": names.incomplete});
             print(as_json, &line, || {
                 let size = new.map_or_else(String::new, |new| {
@@ -112,9 +92,7 @@ fn show(as_json: bool, paths: &[PathBuf], notice: &Notice) -> Result<()> {
                 });
                 let end = if *ended { " (no longer watched)" } else { "" };
                 let entries = entries(names);
-                let place = child.as_ref().map_or_else(String::new, place);
-                let changes = if changes.is_empty() { "-".to_owned() } else { changes.join("|") };
-                format!("{}{place} {changes} version {version}{size}{end}{entries}", name(cookie))
+                format!("{} {} version {version}{size}{end}{entries}", name(cookie), changes.join("|"))
             })
         }
         Notice::Changed { cookie, version, .. } => {
@@ -139,37 +117,11 @@ fn show(as_json: bool, paths: &[PathBuf], notice: &Notice) -> Result<()> {
     }
 }
 
-/// For a person: where it is, after the directory's own path.
-fn place(child: &Child) -> String {
-    let path = child.path.escape_ascii();
-    let text = match &child.old_path {
-        Some(old) => format!("/{} -> /{path}", old.escape_ascii()),
-        None => format!("/{path}"),
-    };
-    match child.fate {
-        Fate::Stays => text,
-        Fate::Appeared => text + " (new)",
-        Fate::Gone => text + " (gone)",
-    }
-}
-
-fn below(child: &Child) -> Value {
-    json!({"path": text(&child.path), "old_path": child.old_path.as_deref().map(text),
-        "gone": child.fate == Fate::Gone, "appeared": child.fate == Fate::Appeared, "directory": child.directory,
-        "links": child.links, "ino": child.ino, "handle_type": child.handle_type, "handle": hex(&child.handle)})
-}
-
-fn text(name: &[u8]) -> String {
-    String::from_utf8_lossy(name).into_owned()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 fn entry(entry: &EntryName) -> Value {
-    json!({"kind": entry.kind.as_str(), "name": text(&entry.name), "new_name": entry.new_name.as_deref().map(text),
-        "directory": entry.directory, "handle_type": entry.handle_type, "handle": hex(&entry.handle)})
+    let text = |name: &Vec<u8>| String::from_utf8_lossy(name).into_owned();
+    let hex: String = entry.handle.iter().map(|byte| format!("{byte:02x}")).collect();
+    json!({"kind": entry.kind.as_str(), "name": text(&entry.name), "new_name": entry.new_name.as_ref().map(text),
+        "directory": entry.directory, "handle_type": entry.handle_type, "handle": hex})
 }
 
 /// For a person: a line for each.

@@ -41,7 +41,6 @@ impl Hub {
         state.unlock(&adopted);
         for &slot in &adopted {
             state.resume(slot, gap, since);
-            state.end_scope(slot);
             let until = now + state.grace;
             state.unclaimed.insert(slot, until, Unclaimed { adopted: true });
         }
@@ -112,16 +111,6 @@ impl State {
         }
         if unsettled {
             self.note(slot, UNDER_WAY, Originator::Unknown);
-        }
-    }
-
-    /// What has changed below it while there was no daemon is not known.
-    fn end_scope(&mut self, slot: u32) {
-        if let Some(view) = self.slots.get(slot)
-            && view.scope() != 0
-        {
-            view.set_scope(0);
-            self.raise(slot);
         }
     }
 

@@ -99,7 +99,7 @@ impl Hub {
                 interest: it.interest,
                 cookie: it.cookie,
                 changes: it.changes,
-                version: it.told,
+                version: it.version,
                 attrs: state.slots.get(it.slot).and_then(|slot| slot.attrs(it.version)),
                 ended: it.ended,
                 names: it.names,

@@ -20,10 +20,6 @@ impl Devices {
         }
     }
 
-    pub(super) fn has(&self, device: u32) -> bool {
-        self.0.contains_key(&device)
-    }
-
     /// Each device, once.
     pub(super) fn all(&self) -> Vec<u32> {
         self.0.keys().copied().collect()

@@ -64,7 +64,6 @@ impl Hub {
             let Some((slot, look)) = state.orphans.pop_due(now) else { break };
             gone.extend(state.look_at_orphan(slot, look, now));
         }
-        state.tick_children(STEP, &mut wake);
         for _ in 0..STEP {
             let Some((interest, ())) = state.lifetimes.pop_over(Instant::now()) else { break };
             wake.extend(state.registry.expire(interest));
@@ -82,14 +81,8 @@ impl Hub {
 impl State {
     pub(super) fn due(&self) -> Due {
         Due {
-            look: [self.trail.next_due(), self.orphans.next_due(), self.next_child()]
-                .into_iter()
-                .flatten()
-                .min(),
-            expire_at: [self.lifetimes.next_end(), self.unclaimed.next_end(), self.next_rested()]
-                .into_iter()
-                .flatten()
-                .min(),
+            look: self.trail.next_due().into_iter().chain(self.orphans.next_due()).min(),
+            expire_at: self.lifetimes.next_end().into_iter().chain(self.unclaimed.next_end()).min(),
         }
     }
 }

@@ -5,8 +5,6 @@ use std::{io, os::fd::BorrowedFd};
 use serde::Serialize;
 use upcall_common::abi::{Key, Probe};
 
-use super::Located;
-
 /// Counts that the BPF programs keep, since they were loaded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct KernelCounts {
@@ -34,18 +32,6 @@ pub trait Kernel: Send {
     fn aliases(&mut self) -> io::Result<Vec<(Key, u32)>>;
     /// Whether changes made through an overlay may mark the inode below alone.
     fn needs_aliases(&self) -> bool;
-    /// What is there, or was there last, and has left memory or is about to.
-    fn remains(&mut self, inode: u64) -> io::Result<Option<Probe>>;
-    /// What is there, and where it is: each name that lies below some directory with a scope.
-    fn locate(&mut self, inode: u64) -> io::Result<(Option<Probe>, Vec<Located>)>;
-    /// Whether there are directories with a scope on this filesystem.
-    fn scope(&mut self, dev: u32, on: bool) -> io::Result<()>;
-    /// The inode's next change takes another child of the pool than this one.
-    fn forget_child(&mut self, key: Key, child: u32) -> io::Result<()>;
-    /// A child is back in the pool.
-    fn free_child(&mut self, child: u32) -> io::Result<()>;
-    /// Whether something changed below some directory of which nobody could say what, since this was last asked.
-    fn take_rescan(&mut self) -> bool;
     /// How often hooks have been skipped so far whose changes the safety net sees; `None` without a net.
     fn skipped(&mut self) -> Option<u64>;
     /// Whether a mark comes before the change is visible, so that each needs a trailing edge.

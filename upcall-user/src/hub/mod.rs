@@ -15,7 +15,6 @@ mod names;
 mod orphans;
 mod register;
 mod registry;
-mod scopes;
 mod settle;
 mod slots;
 mod status;
@@ -46,7 +45,6 @@ pub use kernel::{Kernel, KernelCounts};
 pub use names::{Directory, Mark, Named, Names, Waiting};
 pub use register::{RegisterError, Registered, Wanted};
 pub use registry::{Account, ClientIndex, NoInterest, Origin, Provenance, Wish};
-pub use scopes::{Below, Child, ChildWords, Fate, Located, PlaceWords, Pool, Scope};
 pub use settle::Gone;
 pub use slots::{Slots, Words};
 pub use status::{ClientStatus, HubStatus, Totals};
@@ -58,7 +56,6 @@ use deadlines::Deadlines;
 use devices::Devices;
 use names::Directories;
 use registry::{Dropped, Registry};
-use scopes::Children;
 use trail::Trail;
 
 /// Bounds on what clients may make the daemon hold.
@@ -95,7 +92,6 @@ struct State {
     registry: Registry,
     trail: Trail,
     orphans: Trail,
-    children: Children,
     devices: Devices,
     /// The inode below an overlay's, whose changes mark the slot too, by slot.
     below: HashMap<u32, Key>,
@@ -118,12 +114,7 @@ struct State {
 }
 
 impl Hub {
-    pub fn new(
-        mut kernel: Box<dyn Kernel>,
-        (slots, children): (Slots, Pool),
-        pace: Pace,
-        limits: Limits,
-    ) -> Self {
+    pub fn new(mut kernel: Box<dyn Kernel>, slots: Slots, pace: Pace, limits: Limits) -> Self {
         // Counts begin with the programs.
         let skipped = kernel.skipped().map(|_| 0);
         let mut state = State {
@@ -132,7 +123,6 @@ impl Hub {
             registry: Registry::default(),
             trail: Trail::new(pace.tick),
             orphans: Trail::new(pace.tick),
-            children: Children::new(children, pace.tick),
             devices: Devices::default(),
             below: HashMap::new(),
             unclaimed: Deadlines::default(),
@@ -267,7 +257,6 @@ impl State {
 
     /// Nobody is interested in the slot's inode any more.
     fn release(&mut self, slot: u32) {
-        self.narrow(slot);
         self.detach(slot);
         self.directories.remove(slot);
         self.registry.unwatch(slot);

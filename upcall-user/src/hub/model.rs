@@ -15,7 +15,7 @@ use std::{
 use upcall_common::abi::{Attrs, Key, Probe, Word};
 
 use super::{
-    ChildWords, ClientIndex, Hub, Index, Located, Pool, RegisterError, Registered, Slots, Wanted, Wish,
+    ClientIndex, Hub, Index, RegisterError, Registered, Slots, Wanted, Wish,
     kernel::{Kernel, KernelCounts},
     slots::{
         View, Words, tests,
@@ -34,15 +34,6 @@ pub(super) struct World {
     pub(super) skipped: Option<u64>,
     pub(super) marked: u64,
     pub(super) dirty: Vec<u32>,
-    /// Where inodes are, by address.
-    pub(super) places: HashMap<u64, Vec<Located>>,
-    pub(super) scoped: Vec<u32>,
-    pub(super) rescan: bool,
-    /// Inodes that have left memory, by address.
-    pub(super) remains: HashMap<u64, Probe>,
-    /// Children in the index, and those that are free.
-    pub(super) children: HashMap<Key, u32>,
-    pub(super) free: Vec<u32>,
     /// What happens after each identification, one after another.
     pub(super) meanwhile: VecDeque<fn(&Model)>,
 }
@@ -51,7 +42,6 @@ pub(super) struct World {
 pub(crate) struct Model {
     pub(super) world: Arc<Mutex<World>>,
     memory: Arc<Vec<Words>>,
-    pub(super) pool: Arc<Vec<ChildWords>>,
     index: Index,
 }
 
@@ -70,34 +60,23 @@ impl Hub {
     }
 }
 
-struct Memory<T>(Arc<Vec<T>>);
+struct Memory(Arc<Vec<Words>>);
 
-impl<T> Deref for Memory<T> {
-    type Target = [T];
+impl Deref for Memory {
+    type Target = [Words];
 
-    fn deref(&self) -> &[T] {
+    fn deref(&self) -> &[Words] {
         &self.0
     }
 }
 
-/// Children that there are.
-const CHILDREN: u32 = 8;
-
 impl Model {
-    pub(crate) fn new(slots: usize, early: bool) -> (Self, (Slots, Pool)) {
+    pub(crate) fn new(slots: usize, early: bool) -> (Self, Slots) {
         let memory: Vec<Words> = (0..slots).map(|_| std::array::from_fn(|_| AtomicU64::new(0))).collect();
         let world = Arc::new(Mutex::new(World { now: 1000, realtime: (1, 0), early, ..World::default() }));
-        world.lock().expect("world").free = (0..CHILDREN).rev().collect();
-        let pool = (0..CHILDREN).map(|_| std::array::from_fn(|_| AtomicU64::new(0))).collect();
-        let (memory, index) = (Arc::new(memory), tests::index(slots as u32));
-        let model = Self { world, memory, pool: Arc::new(pool), index };
-        let shared = model.shared();
-        (model, shared)
-    }
-
-    /// The memory as another daemon sees it.
-    pub(super) fn shared(&self) -> (Slots, Pool) {
-        (self.slots(), Pool::new(Box::new(Memory(Arc::clone(&self.pool)))))
+        let model = Self { world, memory: Arc::new(memory), index: tests::index(slots as u32) };
+        let slots = model.slots();
+        (model, slots)
     }
 
     /// The slots as another daemon sees them.
@@ -206,41 +185,6 @@ impl Kernel for Model {
 
     fn remove_alias(&mut self, below: Key) -> io::Result<()> {
         self.world.lock().expect("world").aliases.remove(&below);
-        Ok(())
-    }
-
-    fn remains(&mut self, inode: u64) -> io::Result<Option<Probe>> {
-        Ok(self.world.lock().expect("world").remains.get(&inode).copied())
-    }
-
-    fn locate(&mut self, inode: u64) -> io::Result<(Option<Probe>, Vec<Located>)> {
-        let places = self.world.lock().expect("world").places.get(&inode).cloned();
-        Ok((self.peek(inode)?, places.unwrap_or_default()))
-    }
-
-    fn scope(&mut self, dev: u32, on: bool) -> io::Result<()> {
-        let mut world = self.world.lock().expect("world");
-        world.scoped.retain(|it| *it != dev);
-        if on {
-            world.scoped.push(dev);
-        }
-        Ok(())
-    }
-
-    fn take_rescan(&mut self) -> bool {
-        std::mem::take(&mut self.world.lock().expect("world").rescan)
-    }
-
-    fn forget_child(&mut self, key: Key, child: u32) -> io::Result<()> {
-        let mut world = self.world.lock().expect("world");
-        if world.children.get(&key) == Some(&child) {
-            world.children.remove(&key);
-        }
-        Ok(())
-    }
-
-    fn free_child(&mut self, child: u32) -> io::Result<()> {
-        self.world.lock().expect("world").free.push(child);
         Ok(())
     }
 

@@ -15,7 +15,7 @@ use upcall_common::{
 };
 
 use super::{
-    ClientIndex, Hub, Origin, Scope, State, Wish,
+    ClientIndex, Hub, Origin, State, Wish,
     settle::{self, UNDER_WAY},
 };
 
@@ -61,9 +61,7 @@ pub enum RegisterError {
         "the client has as many interests as it may have; raise `interests_per_client` in the daemon's configuration"
     )]
     Limit,
-    #[error(
-        "only regular files and directories that the kernel knows by an inode can be watched, and only directories with what is below"
-    )]
+    #[error("only regular files and directories that the kernel knows by an inode can be watched")]
     Unsupported,
     #[error("the daemon could not ask the kernel; its log says why")]
     Kernel,
@@ -136,9 +134,6 @@ impl State {
             return Err(RegisterError::Unsupported);
         }
         let Wanted { origin, wish, .. } = wanted;
-        if wish.scope != Scope::Inode && probe.attrs.mode & libc::S_IFMT != libc::S_IFDIR {
-            return Err(RegisterError::Unsupported);
-        }
         let found = self.slots.find(probe.key);
         let held = found.filter(|slot| self.slots.is_of(*slot, probe.key, probe.generation));
         let slot = match held {
@@ -148,12 +143,6 @@ impl State {
             }
             None => self.watch(probe, origin)?,
         };
-        if wish.scope != Scope::Inode && self.widen(slot, wish.scope).is_err() {
-            if held.is_none() {
-                self.release(slot);
-            }
-            return Err(RegisterError::Kernel);
-        }
         let version = self.slots.get(slot).ok_or(RegisterError::Kernel)?.version();
         match self.registry.register(client, slot, wish, version) {
             Some(interest) => Ok(Live { interest, slot, version, held: held.is_some() }),

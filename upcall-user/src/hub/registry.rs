@@ -4,7 +4,6 @@
 //! of events; so a client that reads slowly costs at most what it registered.
 
 mod account;
-mod children;
 mod inodes;
 mod interests;
 mod names;
@@ -15,14 +14,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use slab::Slab;
 use upcall_common::{
     abi::{Originator, Probe},
-    change::{ALWAYS, DATA, FORGET, RESCAN},
+    change::{ALWAYS, DATA, FORGET},
 };
 
 pub use account::Account;
 pub use inodes::{Origin, Watched};
 
-use super::{Scope, names::Waiting};
-use children::Children;
+use super::names::Waiting;
 use inodes::Inodes;
 use interests::{Interest, InterestIndex, Interests, List};
 
@@ -38,7 +36,6 @@ pub struct Wish {
     pub mask: u32,
     /// It also wants to hear of changes that it made itself.
     pub include_own: bool,
-    pub scope: Scope,
 }
 
 impl Wish {
@@ -57,16 +54,12 @@ struct Client {
     /// Turns given out so far.
     turns: u64,
     account: Account,
-    /// Changed inodes below directories that wait for it.
-    children: Children,
     /// Bytes of all names that wait for it.
     waiting_bytes: usize,
     /// The process behind the connection, while it is known to live.
     process: Option<u32>,
     /// Of the changes that wait, for who asked.
     provenance: Option<HashMap<InterestIndex, Provenance>>,
-    /// How many of its interests are in what lies below a directory.
-    scopes: usize,
     /// The connection is gone: nothing is told any more, and its interests are about to go.
     left: bool,
 }
@@ -191,7 +184,6 @@ impl Registry {
         let (owner, watched) = (self.clients.get_mut(client)?, self.inodes.get_mut(slot)?);
         let (index, id) = self.interests.insert(&mut watched.interests, client, slot, wish, version)?;
         owner.interests.insert(index);
-        self.count_scope(client, &wish);
         Some(id)
     }
 
@@ -221,13 +213,9 @@ impl Registry {
         }
         let freed = watched.is_some_and(|watched| watched.interests.is_empty()).then_some(slot);
         let interest = self.interests.remove(index)?;
-        self.discount_scope(interest.client(), &interest.wish);
         let names = self.names.remove(&index);
         if let Some(owner) = self.clients.get_mut(interest.client()) {
             owner.interests.remove(&index);
-            if interest.wish.scope != Scope::Inode {
-                owner.children.forget(index);
-            }
             if interest.pending != 0 {
                 owner.queue.remove(&interest.turn);
             }
@@ -269,8 +257,7 @@ impl Registry {
                 return;
             }
             client.account.marked += marks;
-            let below = if interest.wish.scope == Scope::Inode { RESCAN } else { 0 };
-            let told = changes & (interest.wish.mask | ALWAYS) & !below;
+            let told = changes & (interest.wish.mask | ALWAYS);
             let suppress = told == 0
                 || told & FORGET == 0
                     && interest.wish.is_own(originator, client.process)
@@ -286,9 +273,6 @@ impl Registry {
                     wake.push(interest.client());
                 }
                 interest.turn = client.enqueue(index);
-                if interest.wish.scope != Scope::Inode {
-                    client.children.wait_own(index, version);
-                }
             }
             interest.pending |= told;
             if let Some(provenance) = &mut client.provenance {

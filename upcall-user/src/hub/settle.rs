@@ -20,13 +20,13 @@ pub struct Gone {
 }
 
 /// Longest time between two looks at an inode that is being written, in ticks.
-pub(super) const WRITING_GAP: u64 = 8;
+const WRITING_GAP: u64 = 8;
 /// The same for one that is being read, or about to be written directly.
-pub(super) const READING_GAP: u64 = 256;
+const READING_GAP: u64 = 256;
 /// Nanoseconds that making a mapping may take.
 const MAPPING: u64 = 1_000_000_000;
 /// What may have happened to a file that is mapped writable.
-pub(super) const STORED: u32 = DATA | TIMES | VOLATILE;
+const STORED: u32 = DATA | TIMES | VOLATILE;
 /// What may be happening to an inode that is busy, without a mark so far.
 pub(super) const UNDER_WAY: u32 = DATA | SIZE | TIMES | OTHER;
 
@@ -212,12 +212,12 @@ pub(super) fn may_stay_silent(attrs: &Attrs, clock: (i64, u32)) -> bool {
 
 /// A process that marked the inode did so alone only if nobody else has it open for writing: within a tick,
 /// another one's writes are not marked.
-pub(super) fn alone(originator: Originator, probe: &Probe) -> Originator {
+fn alone(originator: Originator, probe: &Probe) -> Originator {
     if probe.writecount > 1 { Originator::Unknown } else { originator }
 }
 
 /// Change bits for what differs between two states of an inode.
-pub(super) fn difference(old: &Attrs, new: &Attrs) -> u32 {
+fn difference(old: &Attrs, new: &Attrs) -> u32 {
     let bit = |differs: bool, bits: u32| if differs { bits } else { 0 };
     let contents = if new.mode & libc::S_IFMT == libc::S_IFDIR { ENTRIES } else { DATA | SIZE };
     bit(old.size != new.size, contents)

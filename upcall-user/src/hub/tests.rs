@@ -5,7 +5,6 @@ mod gone;
 mod joined;
 mod names;
 mod register;
-mod scopes;
 mod under_way;
 
 use std::{
@@ -79,7 +78,7 @@ impl Bench {
         mask: u32,
     ) -> Result<Registered, RegisterError> {
         let file = self.files[file].as_fd();
-        let wish = Wish { cookie, mask, include_own: false, scope: Scope::Inode };
+        let wish = Wish { cookie, mask, include_own: false };
         self.hub.register_one(client, file, wish, None, 0)
     }
 
@@ -270,7 +269,7 @@ fn a_client_that_comes_back_is_told_whether_anything_changed() {
     let again = |version| {
         let client = bench.client();
         let file = bench.files[file].as_fd();
-        let wish = Wish { cookie: 2, mask: ANY, include_own: false, scope: Scope::Inode };
+        let wish = Wish { cookie: 2, mask: ANY, include_own: false };
         bench.hub.register_one(client, file, wish, None, version).expect("register").unchanged
     };
     assert!(again(held));
@@ -289,7 +288,7 @@ fn another_inode_under_the_same_name_is_a_change() {
     bench.watch(stays, after, 2, ANY).expect("watch");
     bench.hub.disconnect(leaves);
     let file = bench.files[after].as_fd();
-    let wish = Wish { cookie: 1, mask: ANY, include_own: false, scope: Scope::Inode };
+    let wish = Wish { cookie: 1, mask: ANY, include_own: false };
     let made = bench.hub.register_one(bench.client(), file, wish, None, held).expect("register");
     assert!(!made.unchanged, "the version held is another inode's");
 }
@@ -328,7 +327,7 @@ fn a_client_that_leaves_leaves_nothing_behind() {
     let lifetime = Some(Duration::from_secs(1000));
     for cookie in 0..2 * STEP as u64 {
         let file = bench.files[file].as_fd();
-        let wish = Wish { cookie, mask: ANY, include_own: false, scope: Scope::Inode };
+        let wish = Wish { cookie, mask: ANY, include_own: false };
         bench.hub.register_one(client, file, wish, lifetime, 0).expect("register");
     }
     bench.watch(stays, file, 7, ANY).expect("watch");
@@ -511,7 +510,7 @@ fn the_dispatcher_is_woken_by_interests_that_bring_an_appointment_forward_and_by
     let client = bench.client();
     let register = |file: usize, lifetime: Option<u64>| {
         let file = bench.files[file].as_fd();
-        let wish = Wish { cookie: 0, mask: ANY, include_own: false, scope: Scope::Inode };
+        let wish = Wish { cookie: 0, mask: ANY, include_own: false };
         bench.hub.register_one(client, file, wish, lifetime.map(Duration::from_secs), 0).expect("registered");
         bench.rescheduled()
     };

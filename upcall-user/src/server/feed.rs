@@ -2,7 +2,6 @@
 
 use std::{pin::pin, time::Duration};
 
-use bytes::BytesMut;
 use tokio::{
     sync::{Notify, watch},
     time::timeout,
@@ -10,7 +9,6 @@ use tokio::{
 use upcall_common::wire::{Code, Message, ResyncReason};
 
 use super::{
-    children::Children,
     outlet::Over,
     session::{End, frame},
     transport::Transport,
@@ -25,7 +23,6 @@ pub(super) struct Feed<'a> {
     pub(super) woken: &'a Notify,
     pub(super) gaps: &'a mut watch::Receiver<u64>,
     pub(super) shutdown: watch::Receiver<bool>,
-    pub(super) children: &'a mut Children,
 }
 
 impl Feed<'_> {
@@ -41,41 +38,7 @@ impl Feed<'_> {
         }
         transport.send_told().await?;
         self.tell_of_gap(transport).await?;
-        let mut more = transport.send_upcalls(self.hub, self.client, u64::MAX).await?;
-        if self.children.start(u64::MAX) && self.children.is_finished() {
-            let frames = self.children.finished().await;
-            self.pass_on(transport, frames).await?;
-            // Nothing is under way now that would bring the session back for the next batch.
-            more = true;
-        }
-        Ok(more)
-    }
-
-    /// Sends what is known of a batch of children.
-    pub(super) async fn pass_on(&mut self, transport: &Transport, frames: BytesMut) -> Result<(), End> {
-        if !frames.is_empty() {
-            transport.write(frames).await?;
-        }
-        self.children.told();
-        Ok(())
-    }
-
-    /// Sends what has changed below directories and waited at the turn `last`. The client goes on being told the rest.
-    pub(super) async fn send_children(&mut self, transport: &Transport, last: u64) -> Result<(), End> {
-        let mut shutdown = self.shutdown.clone();
-        while self.children.start(last) {
-            tokio::select! {
-                frames = self.children.finished() => self.pass_on(transport, frames).await?,
-                () = self.woken.notified() => {
-                    while transport.send_upcalls(self.hub, self.client, u64::MAX).await? {}
-                }
-                () = ending(&mut shutdown) => return Err(End::Shutdown),
-            }
-        }
-        // Those that could not be found are told otherwise.
-        let last = self.hub.last_turn(self.client);
-        while transport.send_upcalls(self.hub, self.client, last).await? {}
-        Ok(())
+        Ok(transport.send_upcalls(self.hub, self.client, u64::MAX).await?)
     }
 
     /// Tells the client to start anew, if the kernel side has missed something since it was last told.
@@ -105,7 +68,6 @@ impl Feed<'_> {
                 answer = &mut answer => return Ok(answer),
                 () = std::future::ready(()), if more => {}
                 () = self.woken.notified() => {}
-                frames = self.children.finished() => self.pass_on(transport, frames).await?,
                 _ = next_gap.changed() => {}
                 read = transport.read(), if transport.may_read_ahead() => if read? == 0 {
                     return timeout(patience, answer).await.map_err(|_| End::Left);
@@ -125,23 +87,17 @@ pub(super) async fn ending(shutdown: &mut watch::Receiver<bool>) {
 #[cfg(test)]
 mod tests {
     use std::{
-        fs::File,
         future::pending,
         io::{Read, Write},
-        os::{fd::AsFd, unix::net::UnixStream},
+        os::unix::net::UnixStream,
         sync::Arc,
     };
 
     use tokio::sync::oneshot;
-    use upcall_common::{
-        change::{ANY, RESCAN},
-        wire,
-    };
 
     use super::*;
     use crate::{
-        hub::{Child, ClientInfo, Limits, Pace, Scope, Wish, model::Model},
-        scopes::Batch,
+        hub::{ClientInfo, Limits, Pace, model::Model},
         server::{outlet::Outlet, stream::Stream},
     };
 
@@ -149,11 +105,9 @@ mod tests {
     const LONG: Duration = Duration::from_secs(60);
 
     struct Bench {
-        model: Model,
-        hub: Arc<Hub>,
+        hub: Hub,
         client: ClientIndex,
         woken: Arc<Notify>,
-        children: Children,
         transport: Transport,
         peer: UnixStream,
     }
@@ -162,24 +116,13 @@ mod tests {
         fn new() -> Self {
             let (model, slots) = Model::new(1, false);
             let pace = Pace { tick: 4, volatile: None, grace: Duration::ZERO };
-            let hub = Hub::new(
-                Box::new(model.clone()),
-                slots,
-                pace,
-                Limits { clients: 1, interests_per_client: 1 },
-            );
+            let hub = Hub::new(Box::new(model), slots, pace, Limits { clients: 1, interests_per_client: 1 });
             let info = ClientInfo { name: "test".into(), address: "unix".into(), uid: 0, pid: 0 };
             let (client, woken) = hub.connect(info, None).expect("room");
             let (peer, there) = UnixStream::pair().expect("sockets");
             there.set_nonblocking(true).expect("a socket");
             let transport = Transport::new(Stream::new(there.into()).expect("watched"), LONG);
-            let hub = Arc::new(hub);
-            let resolve = Arc::new(|children: Vec<Child>, _: &mut _| Batch {
-                told: Vec::new(),
-                lost: children.iter().map(|child| child.interest).collect(),
-            });
-            let children = Children::new(Arc::clone(&hub), client, resolve);
-            Self { model, hub, client, woken, children, transport, peer }
+            Self { hub, client, woken, transport, peer }
         }
     }
 
@@ -190,9 +133,9 @@ mod tests {
         answer: impl Future<Output = T>,
         (meanwhile, shutdown): (impl Future<Output = U>, watch::Receiver<bool>),
     ) -> Result<T, End> {
-        let Bench { hub, client, woken, children, transport, .. } = bench;
+        let Bench { hub, client, woken, transport, .. } = bench;
         let (_open, mut gaps) = watch::channel(0);
-        let mut feed = Feed { hub, client: *client, woken, gaps: &mut gaps, shutdown, children };
+        let mut feed = Feed { hub, client: *client, woken, gaps: &mut gaps, shutdown };
         tokio::join!(feed.beside(transport, patience, answer), meanwhile).0
     }
 
@@ -216,31 +159,6 @@ mod tests {
         };
         let answered = beside(&mut bench, LONG, answer, (meanwhile, shutdown));
         assert_eq!(timeout(LONG, answered).await.expect("told").ok(), Some(Ok(7)));
-    }
-
-    /// What cannot be found is told as RESCAN, and that is part of what a barrier waits for.
-    #[tokio::test]
-    async fn a_barrier_waits_for_what_has_changed_below_directories() {
-        let mut bench = Bench::new();
-        let file = File::open("/").expect("a directory");
-        bench.model.add_inode(file.as_fd(), 1);
-        bench.model.become_directory(1);
-        let wish = Wish { cookie: 10, mask: ANY, include_own: false, scope: Scope::Subtree };
-        bench.hub.register_one(bench.client, file.as_fd(), wish, None, 0).expect("watched");
-        bench.model.change_below(&bench.hub, 20, "file");
-        let Bench { hub, client, woken, children, transport, peer, .. } = &mut bench;
-        let (_running, shutdown) = watch::channel(false);
-        let (_open, mut gaps) = watch::channel(0);
-        let last = hub.last_turn(*client);
-        let mut feed = Feed { hub, client: *client, woken, gaps: &mut gaps, shutdown, children };
-        let sent = timeout(LONG, feed.send_children(transport, last)).await.expect("in time");
-        assert!(sent.is_ok());
-        peer.set_nonblocking(true).expect("a socket");
-        let mut chunk = [0; 4096];
-        let length = peer.read(&mut chunk).expect("told");
-        let message = wire::decode(&mut BytesMut::from(&chunk[..length])).expect("a frame").map(|it| it.1);
-        let Some(Message::Upcall(items)) = message else { panic!("{message:?}") };
-        assert_eq!(items.iter().map(|item| (item.cookie, item.mask)).collect::<Vec<_>>(), [(10, RESCAN)]);
     }
 
     fn tell(outlet: &Outlet, woken: &Notify, told: &bytes::BytesMut) {

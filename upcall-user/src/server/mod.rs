@@ -1,10 +1,8 @@
 //! The only code that talks to sockets: listens, and runs one session per client.
 
-mod children;
 mod events;
 mod feed;
 mod gaps;
-mod greet;
 mod kind;
 mod link;
 mod listen;

@@ -188,7 +188,6 @@ fn item(upcall: Upcall) -> UpcallItem {
         ended: upcall.ended,
         names: upcall.names.entries,
         names_incomplete: upcall.names.incomplete,
-        child: None,
     }
 }
 
@@ -217,9 +216,7 @@ impl Outlets {
             }
             for &client in clients {
                 let outlet = self.lock().get(&client).map(Arc::clone);
-                let delivered = outlet.is_some_and(|outlet| outlet.deliver(hub, client));
-                // What has changed below directories is its session's to send.
-                if !delivered || hub.has_children(client) {
+                if !outlet.is_some_and(|outlet| outlet.deliver(hub, client)) {
                     hub.wake(client);
                 }
             }

@@ -14,9 +14,7 @@ use std::{
 use tokio::task::spawn_blocking;
 use upcall_common::{
     change,
-    wire::{
-        Code, FEATURE_NAMES, FEATURE_SCOPES, Known, RegisterItem, Registered, Scope, Target as WireTarget,
-    },
+    wire::{Code, FEATURE_NAMES, Known, RegisterItem, Registered, Target as WireTarget},
 };
 
 use super::{Service, requests::lifetime, session::Peer, transport::close};
@@ -52,15 +50,9 @@ pub(super) async fn register(
     let mut descriptors: Vec<Option<OwnedFd>> = descriptors.into_iter().map(Some).collect();
     let mut answers: Vec<Registered> = Vec::with_capacity(items.len());
     let (mut places, mut targets) = (Vec::new(), Vec::new());
-    let scoped = items.iter().any(|item| scope(item, peer) != hub::Scope::Inode);
     for (place, item) in items.into_iter().enumerate() {
         let terms = Terms {
-            wish: Wish {
-                cookie: item.cookie,
-                mask: item.mask,
-                include_own: item.include_own,
-                scope: scope(&item, peer),
-            },
+            wish: Wish { cookie: item.cookie, mask: item.mask, include_own: item.include_own },
             lifetime_ms: item.lifetime_ms,
             known: item.known_version,
             named: wants_names(&item, peer),
@@ -97,25 +89,11 @@ pub(super) async fn register(
             Err(error) => tracing::error!(%error, "finding files to watch failed"),
         }
     }
-    if scoped && let Some(delay) = service.hub.scope_delay() {
-        // What the client reads from now on has what was marked when nobody asked for it yet.
-        tokio::time::sleep(delay).await;
-    }
     answers
 }
 
 fn wants_names(item: &RegisterItem, peer: &Peer) -> bool {
     item.names && item.mask & change::ENTRIES != 0 && peer.features & FEATURE_NAMES != 0
-}
-
-/// Without the feature the flags have no effect.
-fn scope(item: &RegisterItem, peer: &Peer) -> hub::Scope {
-    match item.scope {
-        _ if peer.features & FEATURE_SCOPES == 0 => hub::Scope::Inode,
-        Scope::Inode => hub::Scope::Inode,
-        Scope::Children => hub::Scope::Children,
-        Scope::Subtree => hub::Scope::Subtree,
-    }
 }
 
 fn target(item: RegisterItem, descriptors: &mut [Option<OwnedFd>]) -> Result<Target, Code> {

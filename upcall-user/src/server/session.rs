@@ -4,19 +4,21 @@ use std::{io, sync::Arc};
 
 use bytes::BytesMut;
 use tokio::{
-    sync::{OwnedSemaphorePermit, mpsc},
+    sync::{Notify, OwnedSemaphorePermit, mpsc, watch},
     time::timeout,
 };
-use upcall_common::wire::{self, Code, DecodeError, Message, ResyncReason};
+use upcall_common::wire::{
+    self, Code, DecodeError, FEATURE_DESCRIPTORS, FEATURE_NAMES, FEATURE_STATE, Hello, MAX_BATCH, MAX_BODY,
+    Message, ResyncReason, VERSION, Welcome,
+};
 
 use super::{
     Service,
     events::{EventStream, next_events},
     feed::{Feed, ending},
-    greet::{Seat, greet},
     link::Link,
     requests::{self, Answer},
-    state,
+    state::{self, Holding},
     stream::Stream,
     transport::Transport,
 };
@@ -81,14 +83,14 @@ impl From<DecodeError> for End {
 /// Runs the session; its end is told to the client where it can be, and logged. `place` is held until all
 /// that the session has opened is closed.
 pub(super) async fn run(stream: Stream, peer: Peer, service: Arc<Service>, place: Place) {
-    let (mut transport, place) = (Transport::new(stream, service.stall_timeout), Arc::new(place));
-    converse(&mut transport, peer, service, &place).await;
+    let mut transport = Transport::new(stream, service.stall_timeout);
+    converse(&mut transport, peer, service).await;
     transport.close_descriptors().await;
     drop(place);
 }
 
-async fn converse(transport: &mut Transport, mut peer: Peer, service: Arc<Service>, place: &Arc<Place>) {
-    let greeting = greet(transport, &mut peer, &service, place);
+async fn converse(transport: &mut Transport, mut peer: Peer, service: Arc<Service>) {
+    let greeting = greet(transport, &mut peer, &service);
     let end = match timeout(service.hello_timeout, greeting).await {
         Ok(Ok(mut seat)) => work(transport, &peer, &mut seat).await,
         Ok(Err(end)) => end,
@@ -130,12 +132,84 @@ pub(super) fn frame(message: &Message, tag: u32) -> BytesMut {
     out
 }
 
-pub(super) fn decode(transport: &mut Transport) -> Result<Option<(u32, Message)>, End> {
+/// More than any HELLO needs: somebody who has not even said it gets no more memory.
+const MAX_HELLO: usize = 4096;
+
+async fn receive_hello(transport: &mut Transport) -> Result<(u32, Message), End> {
+    loop {
+        if let Some(request) = decode(transport)? {
+            return Ok(request);
+        }
+        if transport.inbox.len() > MAX_HELLO {
+            return Err(End::Refused(Code::ExpectedHello, "the first frame must be HELLO".into(), 0));
+        }
+        if transport.read().await? == 0 {
+            return Err(End::Left);
+        }
+    }
+}
+
+fn decode(transport: &mut Transport) -> Result<Option<(u32, Message)>, End> {
     if transport.inbox.is_empty() {
         return Ok(None);
     }
     transport.refuse_surplus()?;
     Ok(wire::decode(&mut transport.inbox)?)
+}
+
+/// HELLO and WELCOME.
+async fn greet(transport: &mut Transport, peer: &mut Peer, service: &Arc<Service>) -> Result<Seat, End> {
+    let (tag, message) = receive_hello(transport).await?;
+    let Message::Hello(hello) = message else {
+        return Err(End::Refused(Code::ExpectedHello, "the first frame must be HELLO".into(), tag));
+    };
+    let Some(version) = hello.common_version(VERSION..=VERSION) else {
+        let Hello { version_min, version_max, .. } = hello;
+        let reason =
+            format!("this daemon speaks version {VERSION}, the client {version_min} to {version_max}");
+        return Err(End::Refused(Code::Version, reason, tag));
+    };
+    peer.info.name = hello.name;
+    // Passing descriptors needs no consent.
+    let state = if service.arbiter.is_some() { FEATURE_STATE } else { 0 };
+    peer.features =
+        hello.features & (FEATURE_NAMES | state) | if peer.local { FEATURE_DESCRIPTORS } else { 0 };
+    // What it missed while it was away is told when it registers; what nobody has noticed yet would not be.
+    service.gaps.look(false).await;
+    let Some((client, upcalls)) = service.hub.connect(peer.info.clone(), peer.process.take()) else {
+        let reason = "the daemon has as many clients as it may have";
+        return Err(End::Refused(Code::TooManyClients, reason.into(), tag));
+    };
+    let (gaps, holding) = (service.gaps.subscribe(), Holding::default());
+    let seat = Seat { service: Arc::clone(service), client, upcalls, gaps, holding };
+    let welcome = Welcome {
+        version,
+        max_body: MAX_BODY,
+        max_batch: MAX_BATCH,
+        features: peer.features,
+        epoch: service.epoch,
+        server: concat!("upcall ", env!("CARGO_PKG_VERSION")).into(),
+    };
+    service.outlets.insert(client, Arc::clone(&transport.outlet));
+    transport.write(frame(&Message::Welcome(welcome), tag)).await?;
+    Ok(seat)
+}
+
+/// A client's place in the hub, given up when the session ends, however it ends.
+struct Seat {
+    service: Arc<Service>,
+    client: ClientIndex,
+    upcalls: Arc<Notify>,
+    gaps: watch::Receiver<u64>,
+    holding: Holding,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        // Before its number may be another client's.
+        self.service.outlets.remove(self.client);
+        self.service.hub.disconnect(self.client);
+    }
 }
 
 async fn work(transport: &mut Transport, peer: &Peer, seat: &mut Seat) -> End {
@@ -144,7 +218,6 @@ async fn work(transport: &mut Transport, peer: &Peer, seat: &mut Seat) -> End {
         match turn(transport, peer, seat, &mut stream).await {
             Ok(()) => {}
             Err(End::Shutdown) => {
-                // Not what has changed below directories: no daemon says that they are unchanged since before it.
                 let caught_up = catch_up(transport, &seat.service, seat.client).await;
                 return caught_up.err().unwrap_or(End::Shutdown);
             }
@@ -160,16 +233,10 @@ async fn turn(
     seat: &mut Seat,
     stream: &mut Option<EventStream>,
 ) -> Result<(), End> {
-    let Seat { service, client, upcalls, gaps, holding, children } = seat;
+    let Seat { service, client, upcalls, gaps, holding } = seat;
     let (mut shutdown, mut next_gap) = (service.shutdown.clone(), gaps.clone());
-    let mut feed = Feed {
-        hub: &service.hub,
-        client: *client,
-        woken: upcalls,
-        gaps,
-        shutdown: shutdown.clone(),
-        children,
-    };
+    let mut feed =
+        Feed { hub: &service.hub, client: *client, woken: upcalls, gaps, shutdown: shutdown.clone() };
     let more = feed.send(transport).await?;
     if let Some((tag, message)) = decode(transport)? {
         let answer = match message {
@@ -189,8 +256,7 @@ async fn turn(
                 // A gap that nobody has noticed yet must not be told behind the barrier.
                 service.gaps.look(false).await;
                 feed.tell_of_gap(transport).await?;
-                let last = catch_up(transport, service, *client).await?;
-                feed.send_children(transport, last).await?;
+                catch_up(transport, service, *client).await?;
                 transport.write(frame(&Message::Synced, tag)).await?;
             }
             Answer::Events(filter) => {
@@ -211,7 +277,6 @@ async fn turn(
         // The hub wakes a client only when its set was empty: whoever leaves some must come back for them.
         () = std::future::ready(()), if more => {}
         () = upcalls.notified() => {}
-        frames = feed.children.finished() => feed.pass_on(transport, frames).await?,
         // An error means that the daemon is gone.
         _ = next_gap.changed() => {}
         read = transport.read() => if read? == 0 { return Err(End::Left) },
@@ -222,20 +287,15 @@ async fn turn(
 }
 
 /// Sends every upcall for changes that were complete at the call. Later ones may stay: a file that is written
-/// all the time must not put the end off. What has changed below directories waits with turns up to that returned.
-async fn catch_up(transport: &mut Transport, service: &Service, client: ClientIndex) -> Result<u64, End> {
+/// all the time must not put the end off.
+async fn catch_up(transport: &mut Transport, service: &Service, client: ClientIndex) -> Result<(), End> {
     for slots in service.hub.slots_of(client).chunks(hub::STEP) {
         service.hub.catch_up(slots);
-        tokio::task::yield_now().await;
-    }
-    let mut next = service.hub.has_scopes(client).then_some(0);
-    while let Some(from) = next {
-        next = service.hub.catch_up_children(from);
         tokio::task::yield_now().await;
     }
     // After the slots, so that names go with what waits.
     service.namer.drain(&service.hub);
     let last = service.hub.last_turn(client);
     while transport.send_upcalls(&service.hub, client, last).await? {}
-    Ok(last)
+    Ok(())
 }

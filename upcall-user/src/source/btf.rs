@@ -234,7 +234,6 @@ impl Layout {
             dentry_parent: self.need("dentry.d_parent")?,
             dentry_name: self.need("dentry.d_name.name")?,
             dentry_alias: self.first(&[("dentry.d_u.d_alias", 0), ("dentry.d_alias", 0)])?,
-            dentry_hashed: self.first(&[("dentry.d_hash.pprev", 0)])?,
             file_inode: self.need("file.f_inode")?,
             file_dentry: self.need("file.f_path.dentry")?,
             file_mode: self.need("file.f_mode")?,

@@ -98,7 +98,6 @@ pub const FEXIT: &[Program] = &[
     exit(Hook::VfsUnlink),
     entry_of(Hook::VfsRmdirEntry, "vfs_rmdir"),
     exit(Hook::VfsRmdir),
-    entry_of(Hook::VfsRenameEntry, "vfs_rename"),
     exit(Hook::VfsRename),
     entry(Hook::DoDentryOpen),
     exit(Hook::FaultDirtySharedPage),

@@ -13,7 +13,7 @@ use std::{
 
 use aya::{
     Ebpf,
-    maps::{HashMap, MapData, MapError, PerCpuArray, Queue},
+    maps::{HashMap, MapData, PerCpuArray},
     programs::{Program, RawTracePoint, RawTracePointRunOptions, TestRun, links::FdLink},
 };
 use upcall_common::{
@@ -23,7 +23,7 @@ use upcall_common::{
 
 use super::{Skips, Source};
 use crate::{
-    hub::{Kernel, KernelCounts, Located, PlaceWords},
+    hub::{Kernel, KernelCounts},
     sys::{clock, map::MappedArray},
 };
 
@@ -113,16 +113,6 @@ impl Flags {
         self.get(word!(seed))
     }
 
-    /// Whether BPF programs look for scopes.
-    fn set_scopes(&self, on: bool) {
-        self.set(word!(scopes), u64::from(on));
-    }
-
-    /// Whether a BPF program could not say what changed in a scope since the last call.
-    fn take_rescan(&self) -> bool {
-        self.word(word!(rescan)).is_some_and(protocol::take_scan)
-    }
-
     /// From now on BPF programs look for aliases.
     fn set_aliases(&self) {
         self.set(word!(aliases), 1);
@@ -154,17 +144,6 @@ pub(super) struct Maps {
     pub(super) aliases: HashMap<MapData, [u64; 2], u32>,
     pub(super) counters: PerCpuArray<MapData, u64>,
     pub(super) probes: MappedArray<ProbeWords>,
-    pub(super) scopes: ScopeMaps,
-}
-
-/// Of what lies below directories.
-pub(super) struct ScopeMaps {
-    pub(super) devices: HashMap<MapData, u32, u32>,
-    pub(super) index: HashMap<MapData, [u64; 2], u32>,
-    pub(super) free: Queue<MapData, u32>,
-    /// How many children there are; 0 once all have been put into `free`.
-    pub(super) fresh: u32,
-    pub(super) places: MappedArray<PlaceWords>,
 }
 
 impl BpfKernel {
@@ -189,13 +168,13 @@ impl BpfKernel {
 }
 
 /// Runs one of the identity programs in this thread's context.
-fn run(ebpf: &Ebpf, name: &'static str, arguments: [u64; 2]) -> io::Result<()> {
+fn run(ebpf: &Ebpf, name: &'static str, argument: u64) -> io::Result<()> {
     let program: &RawTracePoint = ebpf
         .program(name)
         .and_then(|program: &Program| program.try_into().ok())
         .ok_or_else(|| io::Error::other(format!("no BPF program {name}")))?;
     let mut options = RawTracePointRunOptions::new();
-    options.args[..2].copy_from_slice(&arguments);
+    options.args[0] = argument;
     program.test_run(options).map_err(io::Error::other)?;
     Ok(())
 }
@@ -210,7 +189,7 @@ fn answers(probes: &MappedArray<ProbeWords>) -> impl Iterator<Item = Option<Prob
 
 /// What is at the address where an inode was last seen.
 pub(super) fn peek(ebpf: &Ebpf, probes: &MappedArray<ProbeWords>, inode: u64) -> io::Result<Option<Probe>> {
-    run(ebpf, "peek", [inode, 0])?;
+    run(ebpf, "peek", inode)?;
     answers(probes).next().ok_or_else(|| io::Error::other("the map of probes is empty"))
 }
 
@@ -222,7 +201,7 @@ impl Kernel for BpfKernel {
                 let number = u64::try_from(file.as_raw_fd()).map_err(io::Error::other)?;
                 words[Probe::INODE].store(number, SeqCst);
             }
-            run(&self.programs.ebpf, "identify", [files.len() as u64, 0])?;
+            run(&self.programs.ebpf, "identify", files.len() as u64)?;
             found.extend(answers(&self.maps.probes).take(files.len()));
         }
         Ok(found)
@@ -247,51 +226,6 @@ impl Kernel for BpfKernel {
 
     fn needs_aliases(&self) -> bool {
         self.source == Source::Timestamp
-    }
-
-    fn remains(&mut self, inode: u64) -> io::Result<Option<Probe>> {
-        run(&self.programs.ebpf, "peek", [inode, 1])?;
-        Ok(answers(&self.maps.probes).next().flatten())
-    }
-
-    fn locate(&mut self, inode: u64) -> io::Result<(Option<Probe>, Vec<Located>)> {
-        run(&self.programs.ebpf, "locate", [inode, 0])?;
-        let located = self.maps.scopes.places.iter().map_while(|words| Located::read(words)).collect();
-        // Afterwards: what is there is what was there, or is no more.
-        Ok((self.peek(inode)?, located))
-    }
-
-    fn scope(&mut self, dev: u32, on: bool) -> io::Result<()> {
-        let ScopeMaps { devices, free, fresh, .. } = &mut self.maps.scopes;
-        for child in 0..std::mem::take(fresh) {
-            free.push(child, 0).map_err(io::Error::other)?;
-        }
-        if on {
-            devices.insert(dev, 1, 0).map_err(io::Error::other)?;
-        } else {
-            devices.remove(&dev).map_err(io::Error::other)?;
-        }
-        self.flags.set_scopes(self.maps.scopes.devices.keys().next().is_some());
-        Ok(())
-    }
-
-    fn take_rescan(&mut self) -> bool {
-        self.flags.take_rescan()
-    }
-
-    fn forget_child(&mut self, key: Key, child: u32) -> io::Result<()> {
-        let index = &mut self.maps.scopes.index;
-        match index.get(&key.words(), 0) {
-            // Another one's by now.
-            Ok(found) if found != child => Ok(()),
-            Err(MapError::KeyNotFound) => Ok(()),
-            Err(error) => Err(io::Error::other(error)),
-            Ok(_) => index.remove(&key.words()).map_err(io::Error::other),
-        }
-    }
-
-    fn free_child(&mut self, child: u32) -> io::Result<()> {
-        self.maps.scopes.free.push(child, 0).map_err(io::Error::other)
     }
 
     fn skipped(&mut self) -> Option<u64> {

@@ -12,7 +12,7 @@ use aya::{
 };
 use aya_log::EbpfLogger;
 use upcall_common::{
-    abi::{Offsets, PLACES, PROBES, maps},
+    abi::{Offsets, PROBES, maps},
     index::buckets,
 };
 
@@ -22,14 +22,14 @@ use super::{
     btf::Layout,
     error::{LoadError, Lost, refused, why},
     hooks::Program,
-    kernel::{BpfKernel, Flags, Maps, Programs, ScopeMaps},
+    kernel::{BpfKernel, Flags, Maps, Programs},
     pins::{self, PinSet, Pins},
     skips::{self, Skips},
     syscalls,
     takeover::{self, Before, Takeover},
 };
 use crate::{
-    hub::{Index, Pool, Slots},
+    hub::{Index, Slots},
     sys::map::{MappedArray, Shared},
 };
 
@@ -41,7 +41,6 @@ pub(super) static OBJECT: &[u8] =
 #[derive(Clone, Copy, Debug)]
 pub struct Sizes {
     pub slots: u32,
-    pub children: u32,
     pub dirty_ring_bytes: u32,
     pub event_ring_bytes: u32,
 }
@@ -57,7 +56,6 @@ pub struct Loaded {
     pub skips: Arc<Skips>,
     pub kernel: BpfKernel,
     pub slots: Slots,
-    pub children: Pool,
     pub dirty: RingBuf<MapData>,
     pub events: RingBuf<MapData>,
     /// Of the running kernel.
@@ -88,7 +86,7 @@ pub fn load(
     let flags = Flags::new(control);
     flags.set_events(false);
     let seed = flags.index_seed(buckets(sizes.slots));
-    for name in ["identify", "peek", "locate"] {
+    for name in ["identify", "peek"] {
         program::<RawTracePoint>(&mut ebpf, name)?.load().map_err(|error| refused(name, &error))?;
     }
     // These keep their descriptors, by which the kernel says what the daemon's maps take.
@@ -96,8 +94,6 @@ pub fn load(
     let index = Index::new(Arc::new(array(&ebpf, maps::INDEX, buckets(sizes.slots))?), seed);
     let slots = Slots::new(Box::new(slots), index);
     let probes = array(&ebpf, maps::PROBES, PROBES)?;
-    let children = Pool::new(Box::new(array(&ebpf, maps::CHILDREN, sizes.children)?));
-    let places = array(&ebpf, maps::PLACES, PLACES)?;
     let before = match &set {
         Some(set) if set.whole => Some(Before::note(&slots, &ebpf, &probes, &flags)?),
         _ => None,
@@ -132,14 +128,7 @@ pub fn load(
     let counters: PerCpuArray<_, u64> = take(&mut ebpf, maps::COUNTERS)?.try_into()?;
     let dirty = take(&mut ebpf, maps::DIRTY)?.try_into()?;
     let events = take(&mut ebpf, maps::EVENTS)?.try_into()?;
-    let scopes = ScopeMaps {
-        devices: take(&mut ebpf, maps::SCOPED)?.try_into()?,
-        index: take(&mut ebpf, maps::CHILD_INDEX)?.try_into()?,
-        free: take(&mut ebpf, maps::FREE_CHILDREN)?.try_into()?,
-        fresh: sizes.children,
-        places,
-    };
-    let maps = Maps { aliases, counters, probes, scopes };
+    let maps = Maps { aliases, counters, probes };
     let epoch = flags.epoch();
     let kernel = BpfKernel::new(Programs { ebpf, links }, source, maps, flags, Arc::clone(&skips));
     Ok(Loaded {
@@ -150,7 +139,6 @@ pub fn load(
         skips,
         kernel,
         slots,
-        children,
         dirty,
         events,
         offsets,
@@ -224,9 +212,6 @@ fn load_object(
         .map_max_entries(maps::SLOTS, sizes.slots)
         .map_max_entries(maps::INDEX, buckets(sizes.slots))
         .map_max_entries(maps::ALIASES, sizes.slots)
-        .map_max_entries(maps::CHILDREN, sizes.children)
-        .map_max_entries(maps::FREE_CHILDREN, sizes.children)
-        .map_max_entries(maps::CHILD_INDEX, sizes.children)
         .map_max_entries(maps::DIRTY, sizes.dirty_ring_bytes)
         .map_max_entries(maps::EVENTS, sizes.event_ring_bytes);
     if let Some(set) = set {

@@ -63,7 +63,7 @@ pub struct Survey {
 }
 
 /// Smallest maps that load.
-const SIZES: Sizes = Sizes { slots: 64, children: 16, dirty_ring_bytes: 4096, event_ring_bytes: 4096 };
+const SIZES: Sizes = Sizes { slots: 64, dirty_ring_bytes: 4096, event_ring_bytes: 4096 };
 
 pub fn survey() -> Survey {
     let fexit = attempt(Source::Fexit);

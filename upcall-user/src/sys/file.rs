@@ -16,11 +16,6 @@ pub fn may_write(file: BorrowedFd<'_>) -> io::Result<()> {
     may(file, libc::W_OK)
 }
 
-/// Whether it may read the names in the directory, and reach what they name.
-pub fn may_list(directory: BorrowedFd<'_>) -> io::Result<()> {
-    may(directory, libc::R_OK | libc::X_OK)
-}
-
 /// By raw call: the C library's `faccessat` may fall back to comparing permission bits itself, with other
 /// ids and without ACLs.
 fn may(file: BorrowedFd<'_>, what: libc::c_int) -> io::Result<()> {

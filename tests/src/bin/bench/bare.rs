@@ -7,7 +7,7 @@ use tests::raw::Raw;
 use upcall_client::{Address, Code};
 use upcall_common::{
     change,
-    wire::{Message, RegisterItem, Scope, Target},
+    wire::{Message, RegisterItem, Target},
 };
 
 /// Watches a file until the daemon ends; `hear` gets the moment after each upcall was decoded.
@@ -39,7 +39,6 @@ pub fn register(file: &Path) -> Message {
         mask: change::ANY,
         include_own: true,
         names: false,
-        scope: Scope::Inode,
         lifetime_ms: 0,
         known_version: 0,
         target: Target::Path(file.as_os_str().as_encoded_bytes().to_vec()),

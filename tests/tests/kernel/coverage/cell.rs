@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use upcall_client::{Watch, change};
 use upcall_common::paths::Gap;
 
-use super::{below::Below, debug::Suspect, stand::Ears};
+use super::{debug::Suspect, stand::Ears};
 
 /// How it turned out, where it did not fail.
 pub(super) enum Verdict {
@@ -58,10 +58,6 @@ pub(super) async fn judge(
     }
     ears.unix.rest().await?;
     ears.tcp.quiet().await?;
-    let below = match &mut ears.below {
-        Some(listener) => Some(Below::watch(listener, op, scene.path()).await?),
-        None => None,
-    };
     let before = watched.iter().map(|watched| watched.reader.look()).collect::<Result<Vec<_>>>()?;
     let suspects = watched.iter().map(|watched| Suspect::at(&watched.path)).collect::<Result<Vec<_>>>()?;
     ears.debug.skip(&mut ears.helper)?;
@@ -72,9 +68,6 @@ pub(super) async fn judge(
                 let seen = told_in_time(listener, &watched).await?;
                 compare(op, &watched, &before, &seen)?;
                 strangers(listener, &watched)?;
-            }
-            if let Some((below, listener)) = below.as_ref().zip(ears.below.as_mut()) {
-                below.is_told(listener).await?;
             }
             if let Some(shown) = shown {
                 ears.debug.check(&mut ears.helper, shown, &suspects)?;
@@ -91,9 +84,6 @@ pub(super) async fn judge(
             Verdict::Missed(gap)
         }
     };
-    if let Some((below, listener)) = below.zip(ears.below.as_mut()) {
-        below.end(listener).await?;
-    }
     for (listener, interests) in [&mut ears.unix, &mut ears.tcp].into_iter().zip(interests) {
         let client = listener.client.clone();
         listener.listening(client.unregister(interests)).await??;

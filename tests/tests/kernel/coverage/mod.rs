@@ -1,7 +1,6 @@
 //! Every way to change something, on every filesystem, told over Unix and over TCP: the rows of
 //! `upcall_common::paths`. What the table says to be missed must be missed, too.
 
-mod below;
 mod cell;
 mod debug;
 mod doctor;

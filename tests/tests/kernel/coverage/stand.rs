@@ -6,8 +6,7 @@ use anyhow::{Context, bail};
 use libtest_mimic::Completion;
 use tests::{
     Result,
-    deadline::in_vm,
-    filesystem::{Filesystem, NAMES},
+    filesystem::Filesystem,
     helper::Helper,
     listener::{Listener, runtime},
     op::{self, Op},
@@ -34,8 +33,6 @@ pub(super) struct Ears {
     pub(super) helper: Helper,
     pub(super) unix: Listener,
     pub(super) tcp: Listener,
-    /// Who hears of what lies below directories: where time is short, on one filesystem alone.
-    pub(super) below: Option<Listener>,
     pub(super) debug: Debug,
     /// Where `debug` has its marker.
     _scene: Scene,
@@ -58,11 +55,6 @@ impl Stand {
                 _scene: scene,
                 unix: Listener::connect(&daemon.unix(), "unix").await?,
                 tcp: Listener::connect(&daemon.tcp(), "tcp").await?,
-                below: if !in_vm() || filesystem.name == NAMES[0] {
-                    Some(Listener::connect(&daemon.unix(), "below").await?)
-                } else {
-                    None
-                },
             })
         })?;
         Ok(Self { runtime, source, ears, spent: Duration::ZERO, cells: 0 })
@@ -96,10 +88,7 @@ impl Stand {
         self.runtime.block_on(async {
             self.ears.unix.rest_and_keep().await?;
             self.ears.tcp.sync().await?;
-            if let Some(below) = &mut self.ears.below {
-                below.sync().await?;
-            }
-            for listener in [&self.ears.unix, &self.ears.tcp].into_iter().chain(&self.ears.below) {
+            for listener in [&self.ears.unix, &self.ears.tcp] {
                 if let Some(notice) = listener.heard.first() {
                     bail!("heard {notice:?} without an interest");
                 }

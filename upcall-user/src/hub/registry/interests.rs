@@ -169,7 +169,7 @@ mod tests {
         let mut made = Vec::new();
         for cookie in 0..6 {
             let list = &mut lists[cookie as usize % 2];
-            let wish = Wish { cookie, mask: 1, include_own: false, scope: crate::hub::Scope::Inode };
+            let wish = Wish { cookie, mask: 1, include_own: false };
             made.push(interests.insert(list, 0, 0, wish, 0).expect("an index"));
         }
         assert_eq!(

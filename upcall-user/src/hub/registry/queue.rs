@@ -12,10 +12,7 @@ pub struct Pending {
     pub slot: u32,
     pub cookie: u64,
     pub changes: u32,
-    /// Of which attributes are.
     pub version: u64,
-    /// All changes up to it have been told.
-    pub told: u64,
     pub ended: bool,
     pub names: Names,
     pub provenance: Option<Provenance>,
@@ -61,8 +58,6 @@ impl Registry {
             let names = named.then(|| self.names.get_mut(&index)).flatten();
             let names = names.map_or_else(Names::default, |names| names.take(&mut owner.waiting_bytes));
             let ended = interest.ended();
-            owner.children.take_own(index);
-            let told = owner.children.version(index, interest.version);
             let provenance = owner.provenance.as_mut().and_then(|of| of.remove(&index));
             taken.push(Pending {
                 interest: interest.id(index),
@@ -70,7 +65,6 @@ impl Registry {
                 cookie: interest.wish.cookie,
                 changes: std::mem::take(&mut interest.pending),
                 version: interest.version,
-                told,
                 ended,
                 names,
                 provenance,

@@ -22,7 +22,6 @@ const GENERATION_AND_LOCK: usize = offset_of!(Slot, generation) / 8;
 const ATTRS_VERSION: usize = offset_of!(Slot, attrs_version) / 8;
 const ATTRS: usize = offset_of!(Slot, attrs) / 8;
 pub(in crate::hub) const NET: usize = offset_of!(Slot, net) / 8;
-const SCOPE: usize = offset_of!(Slot, scope) / 8;
 const UNSETTLED: usize = offset_of!(Slot, unsettled) / 8;
 
 /// One slot.
@@ -43,7 +42,6 @@ impl<'a> View<'a> {
         self.0[ATTRS_VERSION].store(0, SeqCst);
         self.0[NET].store(0, SeqCst);
         self.0[UNSETTLED].store(0, SeqCst);
-        self.0[SCOPE].store(0, SeqCst);
         self.0[VERSION].fetch_max(version, SeqCst);
         self.0[PENDING].store(0, SeqCst);
     }
@@ -96,15 +94,6 @@ impl<'a> View<'a> {
 
     pub fn set_unsettled(&self, unsettled: bool) {
         self.0[UNSETTLED].store(u64::from(unsettled), SeqCst);
-    }
-
-    /// The bits of [`Slot::scope`].
-    pub fn scope(&self) -> u64 {
-        self.0[SCOPE].load(SeqCst)
-    }
-
-    pub fn set_scope(&self, scope: u64) {
-        self.0[SCOPE].store(scope, SeqCst);
     }
 
     pub fn key(&self) -> Key {

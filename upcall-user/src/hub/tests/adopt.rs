@@ -9,7 +9,7 @@ impl Bench {
     /// The daemon is killed, and another takes its maps over.
     fn successor(&mut self, gap: bool) {
         let (limits, pace) = (limits(), pace());
-        self.hub = Hub::new(Box::new(self.model.clone()), self.model.shared(), pace, limits);
+        self.hub = Hub::new(Box::new(self.model.clone()), self.model.slots(), pace, limits);
         self.hub.adopt(gap, SINCE).expect("the model's maps");
         self.hub.scan();
     }
@@ -21,7 +21,7 @@ impl Bench {
 
     fn again(&self, client: ClientIndex, file: usize, known: u64) -> Registered {
         let file = self.files[file].as_fd();
-        let wish = Wish { cookie: 1, mask: ANY, include_own: false, scope: Scope::Inode };
+        let wish = Wish { cookie: 1, mask: ANY, include_own: false };
         self.hub.register_one(client, file, wish, None, known).expect("registered")
     }
 
@@ -144,7 +144,7 @@ fn what_nobody_claims_is_let_go() {
     let (mut bench, file, _, version) = watched(true);
     let mut hurried = pace();
     hurried.grace = Duration::ZERO;
-    bench.hub = Hub::new(Box::new(bench.model.clone()), bench.model.shared(), hurried, limits());
+    bench.hub = Hub::new(Box::new(bench.model.clone()), bench.model.slots(), hurried, limits());
     assert_eq!(bench.hub.adopt(false, SINCE).expect("the model's maps"), 1);
     assert!(bench.hub.schedule().expire_at.is_some());
     bench.hub.tick();

@@ -91,7 +91,7 @@ fn names_go_with_the_news_that_waits_or_make_some() {
 fn directories_that_share_a_slot_share_no_names() {
     let mut naming = Naming::new(1);
     let file = naming.bench.files[0].as_fd();
-    let wish = Wish { cookie: 7, mask: ENTRIES, include_own: false, scope: Scope::Inode };
+    let wish = Wish { cookie: 7, mask: ENTRIES, include_own: false };
     let made = naming.bench.hub.register_one(naming.client, file, wish, None, 0).expect("register");
     let (sender, _released) = unbounded_channel();
     let mark = Arc::new(Mark::new(directory(70), sender));
@@ -141,7 +141,7 @@ fn own_changes_are_not_named_to_who_does_not_want_to_hear_of_them() {
     assert_eq!(naming.told(), [(0, ENTRIES, bytes(&["another's", "unknown"]), false)]);
     let file = naming.bench.files.len() - 1;
     let file = naming.bench.files[file].as_fd();
-    let wish = Wish { cookie: 7, mask: ENTRIES, include_own: true, scope: Scope::Inode };
+    let wish = Wish { cookie: 7, mask: ENTRIES, include_own: true };
     let made = naming.bench.hub.register_one(naming.client, file, wish, None, 0).expect("register");
     let (sender, _released) = unbounded_channel();
     let mark = Arc::new(Mark::new(directory(0), sender));

@@ -3,7 +3,7 @@
 use super::*;
 
 fn wanted(bench: &Bench, file: usize, cookie: u64) -> Wanted<'_> {
-    let wish = Wish { cookie, mask: ANY, include_own: false, scope: Scope::Inode };
+    let wish = Wish { cookie, mask: ANY, include_own: false };
     Wanted { file: bench.files[file].as_fd(), origin: None, wish, lifetime: None, known: 0 }
 }
 

@@ -8,7 +8,7 @@ use upcall_common::{
 };
 
 use super::*;
-use crate::hub::{ClientInfo, Limits, Pace, Scope, Wish, model::Model};
+use crate::hub::{ClientInfo, Limits, Pace, Wish, model::Model};
 
 const OTHER_PROCESS: u32 = 4000;
 
@@ -33,14 +33,6 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        Self::with(Scope::Inode)
-    }
-
-    fn below_a_directory() -> Self {
-        Self::with(Scope::Subtree)
-    }
-
-    fn with(scope: Scope) -> Self {
         let (model, slots) = Model::new(1, false);
         let pace = Pace { tick: 4, volatile: None, grace: Duration::ZERO };
         let limits = Limits { clients: 1, interests_per_client: 1 };
@@ -50,10 +42,7 @@ impl Bench {
         let file = File::open("/dev/null").expect("file");
         let file = file.as_fd();
         model.add_inode(file, 1);
-        if scope != Scope::Inode {
-            model.become_directory(1);
-        }
-        let wish = Wish { cookie: 10, mask: ANY, include_own: false, scope };
+        let wish = Wish { cookie: 10, mask: ANY, include_own: false };
         hub.register_one(client, file, wish, None, 0).expect("watched");
         let (peer, outlet) = pair();
         let (outlets, outlet) = (Outlets::default(), Arc::new(outlet));
@@ -153,16 +142,4 @@ async fn a_peer_that_is_gone_is_found_out_by_the_session() {
     bench.change().await;
     assert!(bench.is_woken().await);
     assert!(bench.outlet.flush().is_err());
-}
-
-#[tokio::test]
-async fn what_has_changed_below_a_directory_is_left_to_the_session() {
-    let bench = Bench::below_a_directory();
-    assert!(bench.outlet.open());
-    bench.model.change_below(&bench.hub, 20, "file");
-    bench.outlets.deliver(&bench.hub, &[bench.client]).await;
-    assert!(bench.is_woken().await);
-    assert_eq!(bench.hub.take_children(bench.client, 10, u64::MAX).len(), 1);
-    bench.outlets.deliver(&bench.hub, &[bench.client]).await;
-    assert!(!bench.is_woken().await, "nothing is left for it");
 }
